@@ -1,0 +1,84 @@
+"""awfe: persisted, sequential workflows on asyncio and SQL."""
+
+from awfe.domain.context import Context
+from awfe.domain.outcomes import ErrorInfo
+from awfe.domain.records import (
+    Changes,
+    Event,
+    Recovered,
+    Tombstone,
+    Workflow,
+    WorkflowStep,
+    WorkflowSummary,
+)
+from awfe.domain.retry import Retry
+from awfe.domain.states import Cause, StepState, WorkflowState
+from awfe.domain.step import BaseStep, step
+from awfe.engine import Engine
+from awfe.errors import (
+    AwfeError,
+    ConfigError,
+    ContextError,
+    EngineNotOpen,
+    ErrorState,
+    InvalidInput,
+    InvalidState,
+    LockLost,
+    SchemaOutdated,
+    StepError,
+    StepNotFound,
+    StepTimeout,
+    StoreUnavailable,
+    WorkflowError,
+    WorkflowExists,
+    WorkflowHalted,
+    WorkflowLocked,
+    WorkflowNotFound,
+    WorkflowPaused,
+    WorkflowStopped,
+)
+from awfe.execution.handle import Handle
+from awfe.settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AwfeError",
+    "BaseStep",
+    "Cause",
+    "Changes",
+    "ConfigError",
+    "Context",
+    "ContextError",
+    "Engine",
+    "EngineNotOpen",
+    "ErrorInfo",
+    "ErrorState",
+    "Event",
+    "Handle",
+    "InvalidInput",
+    "InvalidState",
+    "LockLost",
+    "Recovered",
+    "Retry",
+    "SchemaOutdated",
+    "Settings",
+    "StepError",
+    "StepNotFound",
+    "StepState",
+    "StepTimeout",
+    "StoreUnavailable",
+    "Tombstone",
+    "Workflow",
+    "WorkflowError",
+    "WorkflowExists",
+    "WorkflowHalted",
+    "WorkflowLocked",
+    "WorkflowNotFound",
+    "WorkflowPaused",
+    "WorkflowState",
+    "WorkflowStep",
+    "WorkflowStopped",
+    "WorkflowSummary",
+    "step",
+]

@@ -1,0 +1,71 @@
+"""What callers give, refused with what to give instead."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from awfe.domain.states import WorkflowState
+from awfe.domain.values import is_storable
+from awfe.errors import InvalidInput
+
+T = TypeVar("T", bound=Callable[..., Any])
+MAX_NAME = 200
+
+
+def state(given: WorkflowState | str | None) -> WorkflowState | None:
+    """Return a state by its name."""
+    if given is None:
+        return None
+    try:
+        return WorkflowState(given)
+    except ValueError:
+        msg = f"state={given!r}: the states are {', '.join(WorkflowState)}"
+        raise InvalidInput(msg) from None
+
+
+def name(given: object) -> None:
+    """Refuse what can't be the name of a workflow."""
+    if not isinstance(given, str):
+        problem = f"is a {type(given).__qualname__}, not a str"
+    elif not 1 <= len(given) <= MAX_NAME:
+        problem = f"has {len(given)} characters; 1 to {MAX_NAME} are allowed"
+    elif not is_storable(given) or any(_is_control(character) for character in given):
+        problem = "has a control character or a lone surrogate"
+    else:
+        return
+    msg = f"the workflow name {given!r:.60} {problem}"
+    raise InvalidInput(msg)
+
+
+def _is_control(character: str) -> bool:
+    return character < " " or "\x7f" <= character < "\xa0"
+
+
+def whole(what: str, given: object) -> None:
+    """Refuse what is not a whole number above 0."""
+    if type(given) is not int or given < 1:
+        msg = f"{what}={given!r}: give a whole number above 0"
+        raise InvalidInput(msg)
+
+
+def seconds(what: str, given: Any) -> None:
+    """Refuse what is neither None nor a number of seconds."""
+    if given is not None and (type(given) not in (int, float) or not 0 <= given < float("inf")):
+        msg = f"{what}={given!r}: give seconds, at least 0"
+        raise InvalidInput(msg)
+
+
+def hook(given: T) -> T:
+    """Refuse what is not an async function."""
+    if not inspect.iscoroutinefunction(given):
+        msg = f"{given!r:.100} can't be a hook: give an async function of ctx"
+        raise InvalidInput(msg)
+    return given
+
+
+def observer(given: T) -> T:
+    """Refuse what is not a function."""
+    if not callable(given):
+        msg = f"{given!r:.100} can't observe: give a function of one Event"
+        raise InvalidInput(msg)
+    return given

@@ -1,0 +1,212 @@
+"""The context that the steps of a workflow share, and what changed in it.
+
+The context is a log of changes. Its unit is the top-level key; each is kept encoded, so a change costs what it weighs
+and an attempt that fails has touched nothing.
+"""
+
+import logging
+from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from awfe.domain.values import check_key, decode, encode
+from awfe.errors import ContextError
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """A change of the context: keys that went, then keys that were set, both in their order."""
+
+    set: dict[str, msgspec.Raw] = {}
+    unset: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything changed."""
+        return bool(self.set or self.unset)
+
+    def then(self, later: "Delta") -> "Delta":
+        """Return both as one change."""
+        kept = {k: v for k, v in self.set.items() if k not in later.unset}
+        return Delta({**kept, **later.set}, tuple(dict.fromkeys(self.unset + later.unset)))
+
+    def apply(self, values: dict[str, bytes]) -> None:
+        """Make the change in a context of encoded values."""
+        for key in self.unset:
+            values.pop(key, None)
+        values.update((key, bytes(raw)) for key, raw in self.set.items())
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], unset: Iterable[str] = (), where: str = "context") -> "Delta":
+        """Return the change that sets and unsets these keys; raises `ContextError` with the path of a bad value."""
+        if not isinstance(values, Mapping):
+            msg = f"{where}: a {type(values).__qualname__} is not a mapping of keys to values"
+            raise ContextError(msg)
+        unset = (unset,) if isinstance(unset, str) else tuple(unset)
+        for key in (*values, *unset):
+            check_key(key, where)
+        return cls({k: msgspec.Raw(encode(v, f"{where}[{k!r}]")) for k, v in values.items()}, unset)
+
+
+NO_CHANGE = Delta()
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """What a step can know about itself; `key` stays the same for all its attempts (an idempotency key)."""
+
+    position: int = 1
+    name: str = "step"
+    attempt: int = 1
+    key: str = "test"
+
+
+class Services(Protocol):
+    """What a running attempt offers to its context; the default serves unit tests of a step."""
+
+    def checkpoint(self, ctx: "Context") -> Awaitable[None]:
+        """Save what has changed so far."""
+
+    def output(self, text: str) -> None:
+        """Pass on what the step prints."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """Tell whether the step is asked to end."""
+
+
+class _Detached:
+    """Serves a context that no engine made: a checkpoint keeps the changes, output goes nowhere."""
+
+    stop_requested = False
+
+    def output(self, text: str) -> None:
+        pass
+
+    def checkpoint(self, ctx: "Context") -> Awaitable[None]:
+        ctx.commit(ctx.collect())
+        return _Done()
+
+
+class _Done:
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+
+class Context(MutableMapping[str, Any]):
+    """The values that the steps of a workflow share: JSON values under `str` keys.
+
+    A value is checked and copied when it is set. What is read is the context's own object, and changes to it are
+    noticed when the step ends or checkpoints; don't keep it for longer than the attempt. Raises `ContextError` for
+    what can't be saved unchanged. `Context({...})` without an engine serves to test a step's `work`.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any] | None = None,
+        *,
+        workflow: str = "test",
+        step: StepInfo | None = None,
+        log: "logging.Logger | logging.LoggerAdapter[Any] | None" = None,
+    ) -> None:
+        """Begin with a copy of the values."""
+        self._committed: dict[str, bytes] = {}
+        Delta.of(values or {}).apply(self._committed)
+        self._encoded = dict(self._committed)
+        self._live: dict[str, Any] = {}
+        self._removed: dict[str, None] = {}
+        self._services: Services = _Detached()
+        self.workflow = workflow
+        self.step = step or StepInfo()
+        self.log = log or logging.getLogger("awfe")
+
+    @classmethod
+    def attached(cls, committed: dict[str, bytes], services: Services, **about: Any) -> "Context":
+        """Return the view that one attempt has of a workflow's context; it shares the values, not their dict."""
+        ctx = cls(**about)
+        ctx._committed = dict(committed)
+        ctx._encoded = dict(committed)
+        ctx._services = services
+        return ctx
+
+    def __getitem__(self, key: str) -> Any:
+        """Return the context's own value."""
+        if key not in self._live:
+            self._live[key] = decode(self._encoded[key])
+        return self._live[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Check a value and keep a copy."""
+        check_key(key, "context")
+        self._encoded[key] = encode(value, f"context[{key!r}]")
+        self._live.pop(key, None)
+
+    def __delitem__(self, key: str) -> None:
+        """Remove a key."""
+        del self._encoded[key]
+        self._live.pop(key, None)
+        self._removed[key] = None
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys, in the order in which they were first set."""
+        return iter(self._encoded)
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._encoded)
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether a key is set, without handing its value out."""
+        return key in self._encoded
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the context's own value, set to a copy of the default where there was none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def __repr__(self) -> str:
+        """Show the values."""
+        return f"Context({dict(self)!r})"
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the step is asked to end: a loop that does not await can look here."""
+        return self._services.stop_requested
+
+    def output(self, text: str) -> None:
+        """Print for people: goes to the engine's `redirect`, and its tail is kept with the attempt."""
+        self._services.output(str(text))
+
+    def checkpoint(self) -> Awaitable[None]:
+        """Save what has changed so far: `await ctx.checkpoint()`; a restart of the step begins with it.
+
+        Raises `ContextError` when a value can't be saved, `LockLost` when another runner has taken over.
+        """
+        return self._services.checkpoint(self)
+
+    def collect(self) -> Delta:
+        """Return what has changed since the last commit; encodes again only what was handed out."""
+        for key, value in self._live.items():
+            self._encoded[key] = encode(value, f"context[{key!r}]")
+        changed = {
+            key: msgspec.Raw(data)
+            for key, data in self._encoded.items()
+            if key in self._removed or self._committed.get(key) != data
+        }
+        return Delta(changed, tuple(key for key in self._removed if key in self._committed))
+
+    def commit(self, delta: Delta) -> None:
+        """Take a collected change as saved."""
+        delta.apply(self._committed)
+        self._removed.clear()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the context as it would be saved, about."""
+        return size_of(self._encoded)
+
+
+def size_of(values: Mapping[str, bytes]) -> int:
+    """Return the encoded size of a context in bytes, about."""
+    return sum(len(key) + len(data) + 4 for key, data in values.items())

@@ -1,0 +1,73 @@
+"""The lines of a history, which observers get as they are committed."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from awfe.domain.context import Delta
+from awfe.domain.moves import Ended, Move, Noted
+from awfe.domain.records import Changes, Event
+from awfe.domain.states import Cause, WorkflowState
+from awfe.domain.values import decode
+
+# About the whole workflow, not about one of its steps.
+_WHOLE = (Cause.CREATED, Cause.UPDATE_CONTEXT, Cause.DELETE)
+
+
+def changes_of(delta: Delta | None) -> Changes:
+    """Return a change with its values decoded."""
+    if not delta:
+        return Changes()
+    return Changes({key: decode(bytes(raw)) for key, raw in delta.set.items()}, delta.unset)
+
+
+def of_ended(workflow: str, ended: Ended, after: WorkflowState) -> Event:
+    """Return the line of an attempt that ended."""
+    return Event(
+        workflow,
+        ended.ended_at,
+        Cause(f"step_{ended.outcome}"),
+        ended.position,
+        ended.attempt,
+        WorkflowState.RUNNING,
+        after,
+        None,
+        None,
+        changes_of(ended.delta),
+        ended.error,
+    )
+
+
+def of_noted(workflow: str, noted: Noted, before: WorkflowState | None, after: WorkflowState | None) -> Event:
+    """Return the line of what somebody did; where nobody gave a reason, what awfe itself noted stands for one."""
+    step = noted.position + (noted.cause is Cause.RESET_FROM)
+    return Event(
+        workflow,
+        noted.at,
+        noted.cause,
+        None if noted.cause in _WHOLE else step,
+        None,
+        before,
+        after,
+        noted.by.actor,
+        noted.by.reason or noted.detail,
+        changes_of(noted.delta),
+        None,
+    )
+
+
+def of_checkpoint(workflow: str, at: datetime, position: int, attempt: int, delta: Delta) -> Event:
+    """Return the line of a checkpoint."""
+    running = WorkflowState.RUNNING
+    changes = changes_of(delta)
+    return Event(workflow, at, Cause.CHECKPOINT, position, attempt, running, running, None, None, changes, None)
+
+
+def of_move(move: Move) -> Iterator[Event]:
+    """Return the lines that a move adds to the history."""
+    name, before, after = move.before.name, move.before.state, move.after.state
+    if move.ended is not None:
+        yield of_ended(name, move.ended, after)
+    if move.noted is not None:
+        yield of_noted(name, move.noted, before, after)
+    if move.saved is not None:
+        yield of_checkpoint(name, move.saved.at, move.before.at, move.before.attempt, move.saved.delta)

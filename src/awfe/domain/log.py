@@ -1,0 +1,95 @@
+"""The log of a workflow: what each move left behind, and what it all adds up to.
+
+Nothing in it is ever changed. The state of every step, the context now or before any step, and the counters of
+retries are what a replay finds. A change of the context is a layer at a position: `reset` from a step cuts the layers
+from that position on, and they never grow out of order, so a cut is all it takes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from awfe.domain.context import Delta
+from awfe.domain.states import Cause, StepState
+
+_OF_OUTCOME = {f"step_{outcome}": outcome for outcome in StepState}
+# What an operator did to the current step gives it a fresh budget of retries.
+_NEW_BUDGET = frozenset((Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the log; `position` is that of its change in the context."""
+
+    rev: int
+    cause: Cause
+    position: int
+    attempt: int
+    delta: Delta | None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the log of a workflow adds up to."""
+
+    layers: list[tuple[int, Delta]] = field(default_factory=list)
+    attempts: dict[int, int] = field(default_factory=dict)
+    ended: dict[int, StepState] = field(default_factory=dict)
+    resets: list[tuple[int, int]] = field(default_factory=list)
+    reached: int = 0
+    failures: int = 0
+    interrupts: int = 0
+    interrupted_rev: int = -1
+
+    def context(self) -> dict[str, bytes]:
+        """Return the context: encoded values under their keys."""
+        values: dict[str, bytes] = {}
+        for _, delta in self.layers:
+            delta.apply(values)
+        return values
+
+    def line(self, position: int) -> int:
+        """Return the revision of the last reset that began this step anew: it makes an idempotency key differ."""
+        return max((rev for rev, first in self.resets if first <= position), default=0)
+
+    def next_attempt(self, position: int) -> int:
+        """Return the number of the next attempt of a step; numbers count up for ever."""
+        return self.attempts.get(position, 0) + 1
+
+
+def replay(entries: Iterable[Entry]) -> Progress:
+    """Add up a log, which is in the order of its revisions."""
+    progress = Progress()
+    for entry in entries:
+        _add(progress, entry)
+    return progress
+
+
+def _add(progress: Progress, entry: Entry) -> None:
+    position, cause = entry.position, entry.cause
+    outcome = _OF_OUTCOME.get(cause)
+    if outcome is not None:
+        if position > progress.reached:
+            progress.failures = progress.interrupts = 0
+        progress.reached = max(progress.reached, position)
+        progress.attempts[position] = entry.attempt
+        progress.ended[position] = outcome
+        progress.failures += outcome is StepState.ERROR
+        if outcome is StepState.INTERRUPTED:
+            progress.interrupted_rev = entry.rev
+        else:
+            progress.interrupts = 0
+    elif cause is Cause.TAKEOVER:
+        # Only a crash counts: what a closing engine cut off is a deploy, and a delay was no attempt.
+        progress.interrupts += entry.rev == progress.interrupted_rev
+    elif cause is Cause.RESET_FROM:
+        progress.layers = [layer for layer in progress.layers if layer[0] <= position]
+        progress.resets.append((entry.rev, position + 1))
+        progress.reached = min(progress.reached, position)
+        progress.ended = {p: state for p, state in progress.ended.items() if p <= position}
+    elif cause is Cause.SKIP:
+        progress.reached = max(progress.reached, position)
+        progress.ended[position] = StepState.SKIPPED
+    if cause in _NEW_BUDGET:
+        progress.failures = progress.interrupts = 0
+    if entry.delta and (outcome is None or outcome is StepState.COMPLETED):
+        progress.layers.append((position, entry.delta))

@@ -1,0 +1,69 @@
+"""How an attempt of a step ended."""
+
+import traceback
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from awfe.domain.context import NO_CHANGE, Delta
+
+MAX_MESSAGE = 16_384
+MAX_TRACEBACK = 65_536
+MAX_REASON = 4_096
+
+
+class Ending(StrEnum):
+    """The ways in which an attempt ends."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+
+
+class ErrorInfo(msgspec.Struct, frozen=True):
+    """An exception as it is kept: storable in every database, and bounded."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> "ErrorInfo":
+        """Describe an exception; never fails, whatever its `__str__` does."""
+        try:
+            message = str(error)
+        except BaseException as broken:  # noqa: BLE001 - a user's __str__ may raise anything
+            message = f"<its __str__ raised {type(broken).__name__}>"
+        try:
+            trace = "".join(traceback.format_exception(error))
+        except BaseException as broken:  # noqa: BLE001 - as above, deeper down
+            trace = f"<its traceback raised {type(broken).__name__}>"
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        return cls(storable(name, 255), storable(message, MAX_MESSAGE), storable(trace, MAX_TRACEBACK))
+
+    @property
+    def first_line(self) -> str:
+        """The type and the first line of the message."""
+        return f"{self.type}: {self.message}".splitlines()[0]
+
+
+def storable(text: str, limit: int) -> str:
+    """Return a text that every database takes: no NUL, no lone surrogate, its middle left out beyond the limit."""
+    if len(text) > limit:
+        half = limit // 2 - 20
+        text = f"{text[:half]}\n… {len(text) - 2 * half} characters …\n{text[-half:]}"
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt left behind; `alive`: its body would not end and still runs, fenced."""
+
+    ending: Ending
+    delta: Delta = NO_CHANGE
+    output: str = ""
+    error: ErrorInfo | None = None
+    alive: bool = False

@@ -1,0 +1,116 @@
+"""What the verbs return: frozen records that compare by value."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from awfe.domain.outcomes import ErrorInfo
+from awfe.domain.states import Cause, StepState, WorkflowState
+
+RequestName = Literal["pause", "stop"]
+
+
+class _Plain:
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as JSON has it: times are ISO 8601 in UTC."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Changes(_Plain):
+    """What was changed in the context: keys that were set, with their values, and keys that were removed."""
+
+    set: dict[str, Any] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStep(_Plain):
+    """A step of a workflow as it stands; `position` counts from 1.
+
+    `changes`, `output` and `error` are those of its last attempt; a change counts only where the step is completed,
+    was skipped with it, or had checkpointed it. `due_at` is when a retry that waits begins.
+    """
+
+    position: int
+    name: str
+    impl: str
+    args: dict[str, Any]
+    state: StepState
+    attempt: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    changes: Changes
+    output: str
+    error: ErrorInfo | None
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow(_Plain):
+    """A workflow as it stands; `position` is that of its current step, None when all are done."""
+
+    name: str
+    state: WorkflowState
+    context: dict[str, Any]
+    initial_context: dict[str, Any]
+    steps: tuple[WorkflowStep, ...]
+    position: int | None
+    request: RequestName | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowSummary(_Plain):
+    """A line of a list: no context, no steps; `error` is the first line of the current step's error."""
+
+    name: str
+    state: WorkflowState
+    position: int | None
+    step: str | None
+    request: RequestName | None
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event(_Plain):
+    """A line of a workflow's history; observers get the same. `step` is a position."""
+
+    workflow: str
+    at: datetime
+    cause: Cause
+    step: int | None
+    attempt: int | None
+    before: WorkflowState | None
+    after: WorkflowState | None
+    actor: str | None
+    reason: str | None
+    changes: Changes
+    error: ErrorInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone(_Plain):
+    """What is left of a deleted workflow."""
+
+    name: str
+    deleted_at: datetime
+    actor: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered(_Plain):
+    """What `recover()` did: names of the workflows it started, and of those that need an operator."""
+
+    started: tuple[str, ...]
+    refused: tuple[str, ...]

@@ -1,0 +1,69 @@
+"""Which class a saved step name means.
+
+A class registers itself when it is defined. A saved name is only ever looked up: never evaluated, and nothing is
+imported for it but what `allow` was given and the entry points in the group `awfe.steps`.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import Any
+
+from awfe.errors import ConfigError, InvalidInput
+
+GROUP = "awfe.steps"
+_MAX_NAME = 255
+
+_classes: dict[str, type[Any]] = {}
+_names: dict[type[Any], str] = {}
+
+
+def register(cls: type[Any], name: str | None, aliases: Iterable[str]) -> None:
+    """Register a class under its own name and its old ones; raises `InvalidInput` when another class has one."""
+    origin = f"{cls.__module__}:{cls.__qualname__}"
+    names = (origin if name is None else name, *aliases)
+    for each in names:
+        if type(each) is not str or not 0 < len(each) <= _MAX_NAME:
+            msg = f"{origin}: the step name {each!r:.300} is not a str of 1 to {_MAX_NAME} characters"
+            raise InvalidInput(msg)
+        other = _classes.get(each)
+        # The same class made again, as by dataclass(slots=True) or a reload, takes the place of the first.
+        if other is not None and f"{other.__module__}:{other.__qualname__}" != origin:
+            msg = f"the step name {each!r} belongs to {other.__module__}:{other.__qualname__}; {origin} needs another"
+            raise InvalidInput(msg)
+    _classes.update(dict.fromkeys(names, cls))
+    _names[cls] = names[0]
+
+
+def name_of(cls: type[Any], label: str) -> str:
+    """Return the name a class is saved under; raises `InvalidInput` when another class has since taken it."""
+    name = _names[cls]
+    if _classes[name] is not cls:
+        msg = f"{label}: two different classes are called {name!r}, and the other one came later; rename one"
+        raise InvalidInput(msg)
+    return name
+
+
+def find(name: str) -> type[Any]:
+    """Return the class of a saved name; raises `LookupError` with what is registered and what is closest."""
+    if name not in _classes:
+        for entry in entry_points(group=GROUP):
+            entry.load()
+    if name in _classes:
+        return _classes[name]
+    close = difflib.get_close_matches(name, _classes, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    known = ", ".join(sorted(_classes)[:20]) or "none"
+    msg = f"no step is registered as {name!r}{meant} Import its module, or name it in step_modules. Registered: {known}"
+    raise LookupError(msg)
+
+
+def allow(modules: Iterable[str]) -> None:
+    """Import modules that define steps; raises `ConfigError` for one that can't be imported."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            msg = f"step_modules: {module!r} can't be imported: {error!r}"
+            raise ConfigError(msg) from error

@@ -1,0 +1,95 @@
+"""What an operator's verb makes of a workflow at rest: pure, from its head and its log to a move."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from awfe.domain.context import Delta
+from awfe.domain.log import Progress
+from awfe.domain.moves import By, Head, Move, Noted
+from awfe.domain.states import VERBS, Answer, Cause, StepState, Verb, WorkflowState, allowed_in
+from awfe.errors import ErrorState, InvalidInput, InvalidState, WorkflowLocked
+
+_NEEDS_REST = (Answer.RUNS, Answer.RUNS_IF_RERUN, Answer.CHANGED)
+_CUT_OFF = (StepState.STOPPED, StepState.INTERRUPTED)
+
+
+def check(head: Head, verb: Verb) -> Answer:
+    """Return what a verb does now; raises `InvalidState`, `ErrorState` or `WorkflowLocked` where it is refused."""
+    answer = VERBS[verb][head.state]
+    if answer is Answer.RUNS_IF_RERUN and head.step_state not in _CUT_OFF:
+        answer = Answer.ERROR_STATE
+    if answer is Answer.LOCKED or (head.owner is not None and answer in _NEEDS_REST):
+        raise locked(head)
+    if answer in (Answer.REFUSED, Answer.ERROR_STATE):
+        raise refusal(head, verb, answer)
+    return answer
+
+
+def locked(head: Head) -> WorkflowLocked:
+    """Return the refusal that tells where a workflow runs."""
+    doing = "runs" if head.state is WorkflowState.RUNNING else f"is {head.state}, but its last step is still alive"
+    where = f" in {head.owner}" if head.owner else ""
+    return WorkflowLocked(head.name, f"{head.name!r} {doing}{where}; wait for it, or pause or stop it first")
+
+
+def refusal(head: Head, verb: Verb, answer: Answer) -> InvalidState:
+    """Return the refusal that names the state, the verb and the states that allow it."""
+    where = f"{head.name!r} is {head.state}"
+    states = ", ".join(allowed_in(verb))
+    if answer is Answer.ERROR_STATE:
+        hint = "mend the cause, then restart, reset or skip its step"
+        return ErrorState(head.name, f"{where}: {verb} is allowed in {states}; {hint}")
+    return InvalidState(head.name, f"{where}: {verb} is allowed in {states}")
+
+
+def reset(head: Head, progress: Progress, by: By, now: datetime, *, kept: Delta, delta: Delta) -> Move:
+    """Make the failed, stopped or interrupted step pending again; `kept` is what its attempt changed."""
+    check(head, Verb.RESET)
+    note = Noted(Cause.RESET, now, max(progress.reached, head.at), by, kept.then(delta))
+    return Move(Cause.RESET, head, _at_rest(head, WorkflowState.PAUSED), noted=note)
+
+
+def reset_from(head: Head, progress: Progress, by: By, now: datetime, *, first: int, delta: Delta) -> Move:
+    """Make every step from `first` on pending again, with the context as it was before it first began."""
+    if type(first) is not int or not 1 <= first <= head.step_count:
+        msg = f"from_step={first!r}: {head.name!r} has the steps 1 to {head.step_count}"
+        raise InvalidInput(msg)
+    check(head, Verb.RESET_FROM)
+    if head.position is not None and first > head.position:
+        msg = f"{head.name!r} is at step {head.position}: reset from_step={first} would pass over steps; use skip"
+        raise InvalidState(head.name, msg)
+    state = WorkflowState.PAUSED if head.started_at else WorkflowState.PENDING
+    after = _at_rest(head, state, position=first, attempt=progress.attempts.get(first, 0))
+    return Move(Cause.RESET_FROM, head, after, noted=Noted(Cause.RESET_FROM, now, first - 1, by, delta))
+
+
+def skip(head: Head, progress: Progress, by: By, now: datetime, *, delta: Delta) -> Move:
+    """Pass over the current step: somebody did it by hand, or it is not needed."""
+    check(head, Verb.SKIP)
+    note = Noted(Cause.SKIP, now, head.at, by, delta)
+    if head.at == head.step_count:
+        done = replace(_at_rest(head, WorkflowState.COMPLETED), position=None, step_state=None, attempt=0, ended_at=now)
+        return Move(Cause.SKIP, head, done, noted=note)
+    after = _at_rest(head, WorkflowState.PAUSED, position=head.at + 1, attempt=progress.attempts.get(head.at + 1, 0))
+    return Move(Cause.SKIP, head, after, noted=note)
+
+
+def update_context(head: Head, progress: Progress, by: By, now: datetime, *, delta: Delta) -> Move:
+    """Change values of the context; the state stays."""
+    check(head, Verb.UPDATE_CONTEXT)
+    after = replace(head, rev=head.rev + 1, token=head.token + 1)
+    return Move(Cause.UPDATE_CONTEXT, head, after, noted=Noted(Cause.UPDATE_CONTEXT, now, progress.reached, by, delta))
+
+
+def _at_rest(head: Head, state: WorkflowState, **changes: object) -> Head:
+    rest: dict[str, object] = {
+        "rev": head.rev + 1,
+        "token": head.token + 1,
+        "state": state,
+        "step_state": StepState.PENDING,
+        "due_at": None,
+        "ended_at": None,
+        "resumable": False,
+        "owner": None,
+    }
+    return replace(head, **(rest | changes))  # type: ignore[arg-type]  # fields by name, held by Head itself

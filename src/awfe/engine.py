@@ -1,0 +1,234 @@
+"""The engine: what a program creates, runs, steers and reads workflows with."""
+
+import asyncio
+import builtins
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from awfe import checks
+from awfe.domain import step, verbs
+from awfe.domain.context import Delta
+from awfe.domain.decide import Halt
+from awfe.domain.moves import By, Move
+from awfe.domain.records import Event, Recovered, Tombstone, Workflow, WorkflowSummary
+from awfe.domain.states import Verb, WorkflowState
+from awfe.domain.step import StepLike
+from awfe.errors import InvalidInput
+from awfe.execution.handle import Handle
+from awfe.execution.shielding import to_the_end
+from awfe.lifecycle import Lifecycle
+from awfe.persistence.writes import Found
+
+
+class Engine(Lifecycle):
+    """Creates, runs, steers and reads workflows in one database.
+
+    `db` is a URL, the gem's mapping (`adapter`, `host`, …), or a SQLAlchemy `AsyncEngine`, of which awfe only takes the
+    way to connect. `redirect`, a function of one string or an object with `write`, gets what steps print. Settings
+    are keywords, or a `Settings`, or `AWFE_…` in the environment. Raises `ConfigError`. Use it as `async with`, or call
+    `open()` and `close()`, from any task of one loop. Every verb raises `EngineNotOpen` when it is not open,
+    `StoreUnavailable` when the database does not answer, and `WorkflowNotFound`. Verbs that change something take
+    `actor` and `reason`, which stay in the history.
+    """
+
+    # --- verbs that run
+
+    async def create_workflow(
+        self,
+        name: str,
+        context: Mapping[str, Any] | None = None,
+        steps: Iterable[StepLike] = (),
+        *,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Workflow:
+        """Save a new workflow, whole or not at all.
+
+        `name`: 1 to 200 characters without control characters, compared by code points. Raises `InvalidInput`,
+        `ContextError` or `WorkflowExists`.
+        """
+        async with self._gate.passing():
+            checks.name(name)
+            delta = Delta.of({} if context is None else context)
+            specs = [step.save(position, each) for position, each in enumerate(steps, 1)]
+            if not specs:
+                msg = f"{name!r} has no steps: give at least one"
+                raise InvalidInput(msg)
+            for spec in specs:
+                if spec.impl.startswith("__main__:"):
+                    self._log.warning("%s is defined in __main__: another process can't find it", spec.impl)
+            await self._writes.create(name, delta, specs, By.of(actor, reason), self._crew.clock())
+            return await self._reads.workflow(name)
+
+    async def run(self, name: str, *, actor: str | None = None, reason: str | None = None) -> Workflow:
+        """Run a workflow, or go on with it, and return it when it is completed; cancelling the caller stops it.
+
+        Raises `StepError`, `WorkflowPaused`, `WorkflowStopped`, `WorkflowLocked`, `ErrorState`, `StepNotFound` or
+        `LockLost`.
+        """
+        async with self._gate.passing():
+            run = await self._steering.start(name, By.of(actor, reason))
+            if run is not None:
+                run.awaited = True
+                try:
+                    await asyncio.shield(run.rested)
+                except asyncio.CancelledError:
+                    run.ask(Halt.STOP)
+                    await to_the_end(asyncio.wait({run.rested}))
+                    raise
+            return await self._reads.workflow(name)
+
+    async def start(self, name: str, *, actor: str | None = None, reason: str | None = None) -> Handle:
+        """Run a workflow in the background; `await handle` gives and raises what `run` would.
+
+        Raises at the call what can be known then: `WorkflowLocked`, `ErrorState`, `StepNotFound`.
+        """
+        async with self._gate.passing():
+            run = await self._steering.start(name, By.of(actor, reason))
+            return Handle(name, run, self.get, self.pause, self.stop)
+
+    async def wait(self, name: str, timeout: float | None = None) -> Workflow:  # noqa: ASYNC109 - the contract's name
+        """Return a workflow as soon as it neither runs nor stands in line here; raises `TimeoutError`."""
+        async with self._gate.passing(), asyncio.timeout(timeout):
+            await self._steering.wait(name)
+            return await self._reads.workflow(name)
+
+    async def recover(self) -> Recovered:
+        """Take up, once, workflows whose runner is gone and those that a closing engine paused; any engine may.
+
+        They run in the background. A step that may not be rerun leaves its workflow in `error`: these are `refused`.
+        """
+        async with self._gate.passing():
+            return await self._steering.recover()
+
+    # --- verbs that steer
+
+    async def pause(self, name: str, *, actor: str | None = None, reason: str | None = None) -> None:
+        """Pause after the current step; returns when the request is stored. Raises `InvalidState`."""
+        async with self._gate.passing():
+            await self._steering.halt(name, Verb.PAUSE, By.of(actor, reason))
+
+    async def stop(
+        self, name: str, grace: float | None = None, *, actor: str | None = None, reason: str | None = None
+    ) -> None:
+        """Stop now: the step is cancelled, and has `grace` seconds (`stop_grace`) to end. Raises `InvalidState`."""
+        async with self._gate.passing():
+            checks.seconds("grace", grace)
+            await self._steering.halt(name, Verb.STOP, By.of(actor, reason), grace)
+
+    async def reset(
+        self,
+        name: str,
+        from_step: int | None = None,
+        *,
+        keep_context: bool = False,
+        context: Mapping[str, Any] | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Workflow:
+        """Make the failed, stopped or interrupted step pending again, or all steps from `from_step` on.
+
+        Uncommitted changes of the step are dropped, or with `keep_context` taken over; from a step on, all that it and
+        later ones changed is dropped. `context` sets values. Raises `InvalidState`, `WorkflowLocked` or `InvalidInput`.
+        """
+        by, delta = By.of(actor, reason), Delta.of(context or {})
+        if from_step is not None and keep_context:
+            msg = "keep_context is for the current step: from_step drops what it and later steps changed"
+            raise InvalidInput(msg)
+
+        def make(found: Found) -> Move:
+            now = self._crew.clock()
+            if from_step is not None:
+                return verbs.reset_from(found.head, found.progress, by, now, first=from_step, delta=delta)
+            return verbs.reset(found.head, found.progress, by, now, kept=found.unsaved, delta=delta)
+
+        return await self._change(name, make, with_unsaved=keep_context)
+
+    async def restart(
+        self,
+        name: str,
+        from_step: int | None = None,
+        *,
+        keep_context: bool = False,
+        context: Mapping[str, Any] | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Workflow:
+        """Reset, then run: takes what `reset` takes, returns and raises what `run` does."""
+        by = {"actor": actor, "reason": reason}
+        await self.reset(name, from_step, keep_context=keep_context, context=context, **by)
+        return await self.run(name, **by)
+
+    async def skip(
+        self,
+        name: str,
+        *,
+        context: Mapping[str, Any] | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Workflow:
+        """Pass over the current step, with `context` as what it changed. Raises `InvalidState` or `WorkflowLocked`."""
+        by, delta = By.of(actor, reason), Delta.of(context or {})
+        return await self._change(
+            name, lambda found: verbs.skip(found.head, found.progress, by, self._crew.clock(), delta=delta)
+        )
+
+    async def update_context(
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        unset: Iterable[str] = (),
+        *,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Workflow:
+        """Set and remove keys of the context. Raises `ContextError`, `InvalidState` or `WorkflowLocked`."""
+        by, delta = By.of(actor, reason), Delta.of(values, unset)
+        return await self._change(
+            name, lambda found: verbs.update_context(found.head, found.progress, by, self._crew.clock(), delta=delta)
+        )
+
+    async def delete(self, name: str, *, actor: str | None = None, reason: str | None = None) -> None:
+        """Remove a workflow and leave a tombstone. Raises `InvalidState` or `WorkflowLocked`."""
+        async with self._gate.passing():
+            by = By.of(actor, reason)
+            await self._steering.at_rest(name, lambda: self._writes.delete(name, by, self._crew.clock()))
+
+    async def _change(self, name: str, make: Callable[[Found], Move], *, with_unsaved: bool = False) -> Workflow:
+        async with self._gate.passing():
+            await self._steering.change(name, make, with_unsaved=with_unsaved)
+            return await self._reads.workflow(name)
+
+    # --- verbs that read
+
+    async def get(self, name: str) -> Workflow:
+        """Return a workflow as it stands."""
+        async with self._gate.passing():
+            return await self._reads.workflow(name)
+
+    async def list(
+        self,
+        state: WorkflowState | str | None = None,
+        name_prefix: str = "",
+        limit: int = 100,
+        after: str | None = None,
+    ) -> builtins.list[WorkflowSummary]:
+        """Return workflows by name in code points, at most `limit`, from the one after the name `after` on."""
+        async with self._gate.passing():
+            checks.whole("limit", limit)
+            return await self._reads.summaries(checks.state(state), name_prefix, limit, after)
+
+    async def stats(self) -> dict[WorkflowState, int]:
+        """Return how many workflows are in each state."""
+        async with self._gate.passing():
+            return await self._reads.stats()
+
+    async def history(self, name: str) -> builtins.list[Event]:
+        """Return all that happened to a workflow, oldest first."""
+        async with self._gate.passing():
+            return await self._reads.history(name)
+
+    async def deleted(self) -> builtins.list[Tombstone]:
+        """Return what is left of deleted workflows, oldest first."""
+        async with self._gate.passing():
+            return await self._reads.tombstones()

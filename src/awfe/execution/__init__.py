@@ -1,0 +1,1 @@
+"""Running workflows on asyncio."""

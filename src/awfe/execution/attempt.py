@@ -1,0 +1,246 @@
+"""One attempt of one step: its task, what cuts it short, and the outcome. The only place that awaits user code."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from enum import IntEnum
+from typing import Any
+
+from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo
+from awfe.domain.moves import Head
+from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
+from awfe.domain.step import BaseStep
+from awfe.errors import ContextError, InvalidInput
+from awfe.execution.crew import Crew
+
+BLOCKED_AFTER = 1.0
+
+
+class Cut(IntEnum):
+    """Why an attempt is asked to end before its time; the greater wins."""
+
+    NONE = 0
+    TIMEOUT = 1
+    SHUTDOWN = 2
+    STOP = 3
+    FENCED = 4
+
+
+class Attempt:
+    """One attempt of one step, in a task of its own.
+
+    To cut it short its task is cancelled once: a step may clean up in `finally`, with awaits. One that has not ended
+    when its grace is over is left alone, and the outcome says that it is alive.
+    """
+
+    def __init__(
+        self, crew: Crew, head: Head, step: BaseStep, info: StepInfo, checkpoint: Callable[[Context], Awaitable[None]]
+    ) -> None:
+        """Prepare an attempt; nothing runs yet."""
+        self._crew = crew
+        self._step = step
+        self.name = f"step {info.position} ({info.name}) of {head.name!r}"
+        self._checkpoint = checkpoint
+        self._info = info
+        self._workflow = head.name
+        self._tail = _Tail(crew.settings.max_output_bytes)
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._cut = Cut.NONE
+        self.error: BaseException | None = None
+        self.timed_out = False
+        self.task: asyncio.Task[BaseException | None] | None = None
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the step is asked to end."""
+        return self._cut is not Cut.NONE
+
+    @property
+    def alive(self) -> bool:
+        """Whether its body still runs."""
+        return self.task is not None and not self.task.done()
+
+    async def ended(self) -> None:
+        """Return when its body has ended."""
+        if self.task is not None:
+            await asyncio.wait({self.task})
+
+    @property
+    def fenced(self) -> bool:
+        """Whether another runner has taken over."""
+        return self._cut is Cut.FENCED
+
+    def output(self, text: str) -> None:
+        """Pass a text on, and keep the tail."""
+        self._tail.add(text)
+        self._crew.write_output(text)
+
+    def checkpoint(self, ctx: Context) -> Awaitable[None]:
+        """Save what the step has changed so far."""
+        return self._checkpoint(ctx)
+
+    def cut(self, why: Cut, grace: float) -> None:
+        """Ask the step to end within its grace."""
+        if self._cut is Cut.NONE and self.task is not None:
+            self.task.cancel()
+        self._cut = max(self._cut, why)
+        self._timers.append(self._loop.call_later(grace, self._end))
+
+    async def run(self, committed: dict[str, bytes], timeout: float | None, grace: float) -> Outcome:  # noqa: ASYNC109 - the timeout is the step's policy; what happens then is decided here
+        """Run the step to its end, or until its grace is over."""
+        info = self._info
+        about = {"workflow": self._workflow, "step": info.name, "position": info.position, "attempt": info.attempt}
+        log = _StepLog(self._crew.log, about)
+        ctx = Context.attached(committed, self, workflow=self._workflow, step=info, log=log)
+        if timeout is not None:
+            self._timers.append(self._loop.call_later(timeout, self.cut, Cut.TIMEOUT, grace))
+        if self._cut is Cut.NONE:
+            self.task = asyncio.create_task(self._body(ctx), name=f"awfe {self.name}")
+            self.task.add_done_callback(self._end)
+            while not self._over.done():
+                try:
+                    await asyncio.wait({self._over})
+                except asyncio.CancelledError:
+                    # The loop is going down: that is a stop, and its state is saved.
+                    self.cut(Cut.STOP, grace)
+        for timer in self._timers:
+            timer.cancel()
+        if self.alive and self.task is not None:
+            self.task.cancel()
+        return self._outcome(ctx, timeout)
+
+    def _end(self, _task: object = None) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    async def _body(self, ctx: Context) -> BaseException | None:
+        try:
+            await _Watched(self._work(ctx), self._blocked)
+        except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome, and must not end the loop
+            return error
+        return None
+
+    async def _work(self, ctx: Context) -> None:
+        for hook in self._crew.before_step:
+            await hook(ctx)
+        result: object = await self._step.work(ctx)  # type: ignore[func-returns-value]  # checked here
+        if result is not None:
+            msg = f"work returned {result!r:.100}; it must return None: put results into ctx"
+            raise InvalidInput(msg)
+        for hook in self._crew.after_step:
+            await hook(ctx)
+
+    def _blocked(self, seconds: float) -> None:
+        self._crew.log.warning(
+            "%s blocked the event loop for %.1f s: await, or use asyncio.to_thread", self.name, seconds
+        )
+
+    def _outcome(self, ctx: Context, timeout: float | None) -> Outcome:
+        alive = self.alive
+        error = self._raised()
+        delta = NO_CHANGE
+        if not alive:
+            delta, refused = self._collected(ctx)
+            error = error or refused
+        self.timed_out = self._cut is Cut.TIMEOUT and error is not None
+        if self.timed_out:
+            cause = error
+            error = TimeoutError(f"{self.name} took longer than its timeout of {timeout:g} s")
+            error.__cause__ = cause
+        self.error = error
+        return Outcome(self._ending(error), delta, self._tail.text(), self._info_of(error), alive)
+
+    def _raised(self) -> BaseException | None:
+        task = self.task
+        if task is None or not task.done() or task.cancelled():
+            # Not begun, not ended, or cancelled before its first line: it was cut off.
+            return asyncio.CancelledError()
+        return task.result()
+
+    def _ending(self, error: BaseException | None) -> Ending:
+        if error is None:
+            return Ending.COMPLETED
+        if self._cut is Cut.SHUTDOWN:
+            return Ending.INTERRUPTED
+        if self._cut >= Cut.STOP or isinstance(error, KeyboardInterrupt):
+            return Ending.STOPPED
+        return Ending.FAILED
+
+    def _info_of(self, error: BaseException | None) -> ErrorInfo | None:
+        expected = isinstance(error, asyncio.CancelledError) and self._cut is not Cut.NONE
+        return None if error is None or expected else ErrorInfo.of(error)
+
+    def _collected(self, ctx: Context) -> tuple[Delta, ContextError | None]:
+        try:
+            delta = ctx.collect()
+        except ContextError as error:
+            return NO_CHANGE, error
+        return (delta, None) if (refused := self.too_large(ctx)) is None else (NO_CHANGE, refused)
+
+    def too_large(self, ctx: Context) -> ContextError | None:
+        """Return the error of a context that has grown beyond its limit."""
+        limit = self._crew.max_context_bytes
+        return (
+            ContextError(f"the context takes {ctx.size} bytes, more than max_context_bytes={limit}")
+            if ctx.size > limit
+            else None
+        )
+
+
+class _Watched:
+    """Drives a coroutine and tells how long it kept the loop, each time that was too long."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], tell: Callable[[float], None]) -> None:
+        self._coroutine = coroutine
+        self._tell = tell
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        resume: Callable[[Any], Any] = self._coroutine.send
+        value: Any = None
+        while True:
+            began = time.monotonic()
+            try:
+                awaited = resume(value)
+            except StopIteration:
+                return
+            finally:
+                if (took := time.monotonic() - began) > BLOCKED_AFTER:
+                    self._tell(took)
+            try:
+                value = yield awaited
+                resume = self._coroutine.send
+            except BaseException as error:  # noqa: BLE001 - a cancellation, say: handed on to the coroutine
+                value, resume = error, self._coroutine.throw
+
+
+class _Tail:
+    """The last of a step's output, bounded in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._parts: deque[str] = deque()
+
+    def add(self, text: str) -> None:
+        part = storable(text[-self._limit :] if self._limit else "", max(self._limit, 1))
+        self._parts.append(part)
+        self._size += len(part.encode())
+        while self._size > self._limit and len(self._parts) > 1:
+            self._size -= len(self._parts.popleft().encode())
+
+    def text(self) -> str:
+        encoded = "".join(self._parts).encode()
+        return encoded[max(0, len(encoded) - self._limit) :].decode(errors="ignore")
+
+
+class _StepLog(logging.LoggerAdapter[Any]):
+    """Names the workflow and the step before each message, and in its `extra`."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        about = self.extra or {}
+        kwargs["extra"] = {**about, **kwargs.get("extra", {})}
+        return f"{about['workflow']}[{about['position']} {about['step']}]: {msg}", kwargs

@@ -1,0 +1,88 @@
+"""What this engine runs, and the requests of other processes that concern it."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from awfe.domain.decide import Halt
+from awfe.domain.moves import By, Head
+from awfe.domain.step import BaseStep
+from awfe.errors import AwfeError
+from awfe.execution.crew import Crew
+from awfe.execution.runner import Run
+
+
+class Control:
+    """The runs of one engine: in line, running, or with a body that would not end.
+
+    One query per interval looks for the requests of other processes, for all runs together; none when nothing runs.
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        """Begin without a run."""
+        self._crew = crew
+        self._runs: dict[str, Run] = {}
+        self._poller: asyncio.Task[None] | None = None
+
+    def __iter__(self) -> Iterator[Run]:
+        """Iterate over the runs."""
+        return iter(tuple(self._runs.values()))
+
+    def get(self, name: str) -> Run | None:
+        """Return the run of a workflow in this engine."""
+        return self._runs.get(name)
+
+    def begin(self, head: Head, steps: Sequence[BaseStep], by: By) -> Run:
+        """Let a run begin, in a task of its own."""
+        run = Run(self._crew, head, steps, by, self._over)
+        self._runs[run.name] = run
+        run.task = asyncio.create_task(run.go(), name=f"awfe run {run.name}")
+        return run
+
+    def _over(self, run: Run) -> None:
+        del self._runs[run.name]
+
+    def open(self) -> None:
+        """Begin to look for requests."""
+        self._poller = asyncio.create_task(self._poll(), name="awfe poll")
+
+    async def close(self) -> None:
+        """Pause all runs, cut off what does not pause in time, and give back what does not end even then."""
+        settings = self._crew.settings
+        for run in self:
+            run.ask(Halt.SHUTDOWN)
+        await self._all_ended(settings.shutdown_grace)
+        for run in self:
+            run.cut_off()
+        await self._all_rested()
+        await self._all_ended(settings.shutdown_grace)
+        for run in self:
+            if run.task is not None:
+                self._crew.log.warning("a step of %r still runs; its lock is given back all the same", run.name)
+                run.task.cancel()
+        await self._all_ended(None)
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.wait({self._poller})
+
+    async def _all_ended(self, limit: float | None) -> None:
+        tasks = {run.task for run in self if run.task is not None}
+        if tasks:
+            await asyncio.wait(tasks, timeout=limit)
+
+    async def _all_rested(self) -> None:
+        if waiting := [run.rested for run in self]:
+            await asyncio.wait(waiting)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._crew.settings.poll_interval)
+            if not self._runs:
+                continue
+            try:
+                asked = await self._crew.reads.requests()
+            except AwfeError as error:
+                self._crew.log.warning("requests of other processes can't be looked up: %s", error)
+                continue
+            for head in asked:
+                if (run := self._runs.get(head.name)) is not None:
+                    run.heed(head)

@@ -1,0 +1,68 @@
+"""Workflows whose runner is gone: noticed by whoever looks, and never run again unless that was declared."""
+
+import asyncio
+from collections.abc import Iterable
+
+from awfe.domain import moves
+from awfe.domain.moves import By, Head, Move
+from awfe.domain.states import WorkflowState
+from awfe.domain.step import policies_of
+from awfe.errors import InvalidInput
+from awfe.execution.crew import Crew
+from awfe.persistence.writes import Found
+
+
+class Recovery:
+    """Tells the living from the gone, and brings what is left of these to rest."""
+
+    def __init__(self, crew: Crew) -> None:
+        """Look with this engine's locks."""
+        self._crew = crew
+
+    async def is_alive(self, head: Head) -> bool:
+        """Tell whether somebody holds the workflow's lock; looking never takes it."""
+        return await self._crew.locks.is_held(head.id, head.owner)
+
+    async def settle(self, head: Head) -> Head:
+        """Bring a workflow to rest whose runner is gone; one that lives is returned as it is."""
+        if head.owner is None or await self.is_alive(head):
+            return head
+        await asyncio.sleep(self._crew.settings.takeover_delay)
+        return await self._settle_now(head)
+
+    async def settle_all(self, heads: Iterable[Head]) -> list[Head]:
+        """Settle many with one delay; returns the heads of those that were brought to rest."""
+        gone = [head for head in heads if head.owner is not None and not await self.is_alive(head)]
+        if not gone:
+            return []
+        await asyncio.sleep(self._crew.settings.takeover_delay)
+        settled = [await self._settle_now(head) for head in gone]
+        return [now for now, head in zip(settled, gone, strict=True) if now.state is not WorkflowState.RUNNING]
+
+    async def _settle_now(self, head: Head) -> Head:
+        now = await self._crew.reads.head(head.name)
+        # The second look: free again, and still the same run.
+        if now.run_id != head.run_id or now.owner != head.owner or await self.is_alive(now):
+            return now
+        if now.state is not WorkflowState.RUNNING:
+            await self._crew.writes.let_go(now, self._crew.settings.connect_retry_for)
+            return await self._crew.reads.head(head.name)
+        rerun = await self._declared_rerun(now)
+
+        def make(found: Found) -> Move | None:
+            if found.head.run_id != head.run_id or found.head.state is not WorkflowState.RUNNING:
+                return None
+            allowed = rerun and found.progress.interrupts < self._crew.settings.max_interrupts
+            return moves.taken_over(found.head, self._crew.clock(), By(self._crew.owner), rerun=allowed)
+
+        found = await self._crew.writes.change(head.name, make, workflow_id=head.id)
+        self._crew.log.warning("the runner of %r (%s) is gone: now %s", head.name, head.owner, found.head.state)
+        return found.head
+
+    async def _declared_rerun(self, head: Head) -> bool:
+        """Tell whether the current step may be repeated; one whose class is not known here may not."""
+        _, specs = await self._crew.reads.with_steps(head.name)
+        try:
+            return policies_of(specs[head.at - 1].load()).rerun
+        except (LookupError, InvalidInput):
+            return False

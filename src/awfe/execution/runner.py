@@ -1,0 +1,284 @@
+"""One run of one workflow: claim, then attempt, decide, apply, until it rests."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+from awfe.domain import moves, verbs
+from awfe.domain.context import Context, StepInfo
+from awfe.domain.decide import Halt, Situation, decide
+from awfe.domain.log import Progress
+from awfe.domain.moves import By, Head, Move
+from awfe.domain.outcomes import Outcome
+from awfe.domain.states import Answer, StepState, Verb, WorkflowState
+from awfe.domain.step import BaseStep, policies_of
+from awfe.errors import LockLost, WorkflowStopped
+from awfe.execution import endings
+from awfe.execution.attempt import Attempt, Cut
+from awfe.execution.crew import Crew
+from awfe.execution.shielding import surely, to_the_end
+from awfe.execution.tenure import Tenure
+
+
+class Run:
+    """One run of one workflow in this engine, from the line to the end of its last body.
+
+    `rested` is done when the workflow rests and its lock and place are given back, with None or with what `Engine.run`
+    raises. Where the body of a fenced step will not end it is done before, and these are kept until it does.
+    """
+
+    def __init__(
+        self, crew: Crew, head: Head, steps: Sequence[BaseStep], by: By, on_over: Callable[["Run"], None]
+    ) -> None:
+        """Prepare a run; `steps` are all steps of the workflow, resolved."""
+        self.crew = crew
+        self.head = head
+        self.name = head.name
+        self.rested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.handle: Callable[[], object] | None = None
+        self.awaited = False
+        self.quiet: tuple[type[Exception], ...] = ()
+        self.task: asyncio.Task[None] | None = None
+        self._steps = steps
+        self._by = by
+        self._progress = Progress()
+        self._context: dict[str, bytes] = {}
+        self._halt = Halt.NONE
+        self._grace = crew.settings.stop_grace
+        self._turn: asyncio.Future[bool] | None = None
+        self._claimed = asyncio.Event()
+        self._bell = asyncio.Event()
+        self._moving = asyncio.Lock()
+        self._attempt: Attempt | None = None
+        self._tenure: Tenure | None = None
+        self._on_over = on_over
+
+    # --- what others ask of it
+
+    def ask(self, halt: Halt, grace: float | None = None) -> None:
+        """Ask the run to halt; a stop cuts the running step short within `grace` seconds."""
+        self._halt = max(self._halt, halt)
+        self._bell.set()
+        if halt is Halt.STOP:
+            self._grace = self.crew.settings.stop_grace if grace is None else grace
+            if self._attempt is not None:
+                self._attempt.cut(Cut.STOP, self._grace)
+        if self._turn is not None:
+            self.crew.line.leave(self._turn)
+
+    def cut_off(self) -> None:
+        """End the running step because the engine closes."""
+        self.ask(Halt.SHUTDOWN)
+        if self._attempt is not None:
+            self._attempt.cut(Cut.SHUTDOWN, self.crew.settings.stop_grace)
+
+    def heed(self, head: Head) -> None:
+        """Act on a request that was stored for this run; one for another run is dead."""
+        if head.request is not None and head.run_id == self.head.run_id and self.head.state is WorkflowState.RUNNING:
+            self.ask(Halt[head.request.upper()], head.stop_grace)
+
+    @property
+    def in_line(self) -> bool:
+        """Whether it still waits for a place."""
+        return self._turn is not None and not self._turn.done()
+
+    async def settled(self) -> None:
+        """Return when it is claimed or over: what a verb sees in the database is then up to date."""
+        claimed = asyncio.create_task(self._claimed.wait())
+        self.rested.add_done_callback(lambda _rested: claimed.cancel())
+        await asyncio.wait({claimed})
+
+    # --- the run itself
+
+    async def go(self) -> None:
+        """Run until the workflow rests; never raises: what happened is in `rested`."""
+        try:
+            error = await self._pipeline()
+        except BaseException as raised:  # noqa: BLE001 - handed to whoever awaits the run
+            error = raised
+        self._on_over(self)
+        self._rest(error)
+
+    async def _pipeline(self) -> BaseException | None:
+        self._turn = self.crew.line.join()
+        if not await self._turn:
+            return endings.halted(self.name, self._halt.state)
+        try:
+            held = await self.crew.locks.take(self.head.id)
+            if held is None:
+                return verbs.locked(self.head)
+            self._tenure = Tenure(self.crew, held, lambda: self.head, self._fenced)
+            try:
+                return await self._locked()
+            finally:
+                await to_the_end(self._tenure.end())
+        finally:
+            self.crew.line.give_back()
+
+    async def _locked(self) -> BaseException | None:
+        await self._claim()
+        while self.head.state is WorkflowState.RUNNING:
+            if self.head.due_at is not None:
+                await self._wait_until_due(self.head.due_at)
+            else:
+                await self._apply(await self._run_attempt())
+        error = endings.of(self.head, self._attempt, self._steps)
+        if self._attempt is not None and self._attempt.alive:
+            self._rest(error)
+            await self._outlive(self._attempt)
+        return error
+
+    async def _claim(self) -> None:
+        run_id = secrets.token_hex(16)
+
+        def make(found: Any) -> Move | None:
+            head: Head = found.head
+            if head.run_id == run_id:
+                return None
+            answer = verbs.check(head, Verb.RUN)
+            if answer is Answer.RETURNS:
+                return None
+            if answer is Answer.RUNS_IF_RERUN and not policies_of(self._steps[head.at - 1]).rerun:
+                raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
+            attempt = found.progress.next_attempt(head.at)
+            return moves.claimed(head, attempt, run_id, self.crew.owner, self._now(), self._by)
+
+        writes, workflow_id = self.crew.writes, self.head.id
+        found = await surely(lambda: writes.change(self.name, make, workflow_id=workflow_id), self._cancelled)
+        self.head, self._progress, self._context = found.head, found.progress, found.progress.context()
+        self._claimed.set()
+
+    async def _run_attempt(self) -> Outcome:
+        head, step = self.head, self._steps[self.head.at - 1]
+        attempt = Attempt(self.crew, head, step, self._info(step), self._checkpoint)
+        self._attempt = attempt
+        if self._halt is Halt.STOP:
+            attempt.cut(Cut.STOP, self._grace)
+        outcome = await attempt.run(self._context, policies_of(step).timeout, self.crew.settings.stop_grace)
+        if attempt.fenced and self._tenure is not None:
+            await self._tenure.hold()
+        return outcome
+
+    def _info(self, step: BaseStep) -> StepInfo:
+        head = self.head
+        about = f"{self.crew.instance}:{head.id}:{head.position}:{self._progress.line(head.at)}"
+        key = blake2b(about.encode(), digest_size=16).hexdigest()
+        return StepInfo(head.at, type(step).__name__, head.attempt, key)
+
+    async def _apply(self, outcome: Outcome) -> None:
+        position = self.head.at
+        policies = policies_of(self._steps[position - 1])
+
+        def choose() -> Move:
+            situation = Situation(
+                head=self.head,
+                policies=policies,
+                failures=self._progress.failures,
+                next_attempt=self._progress.next_attempt(position + 1),
+                halt=self._halt,
+                now=self._now(),
+            )
+            return decide(situation, outcome)
+
+        move = await self._commit(choose)
+        assert move.ended is not None  # noqa: S101 - every decision ends the attempt
+        self._progress.attempts[position] = move.ended.attempt
+        if move.ended.outcome is StepState.ERROR:
+            self._progress.failures += 1
+        else:
+            self._progress.failures = 0
+        if move.ended.outcome is StepState.COMPLETED:
+            outcome.delta.apply(self._context)
+
+    async def _wait_until_due(self, due_at: datetime) -> None:
+        while not self._halt and (left := (due_at - self._now()) / timedelta(seconds=1)) > 0:
+            self._bell.clear()
+            try:
+                await asyncio.wait_for(self._bell.wait(), left)
+            except TimeoutError:
+                continue
+            except asyncio.CancelledError:
+                self.ask(Halt.STOP)
+
+        def choose() -> Move:
+            if self._halt:
+                resumable = self._halt is Halt.SHUTDOWN
+                return moves.halted(self.head, self._halt.state, self._now(), resumable=resumable)
+            return moves.begun(self.head, self._now())
+
+        await self._commit(choose)
+
+    async def _checkpoint(self, ctx: Context) -> None:
+        attempt = self._attempt
+        delta = ctx.collect()
+        if attempt is not None and (refused := attempt.too_large(ctx)) is not None:
+            raise refused
+
+        def choose() -> Move:
+            if self.head.state is not WorkflowState.RUNNING or self.head.attempt != ctx.step.attempt:
+                raise LockLost(self.name, f"{self.name!r}: this attempt was fenced; it can't save anything any more")
+            return moves.checkpointed(self.head, delta, self._now())
+
+        async def save() -> None:
+            await self._commit(choose)
+            ctx.commit(delta)
+            delta.apply(self._context)
+
+        await to_the_end(save())
+
+    async def _commit(self, choose: Callable[[], Move]) -> Move:
+        """Apply a move; where a request turns up first, choose again."""
+        async with self._moving:
+            while True:
+                if self._tenure is not None:
+                    await self._tenure.hold()
+                move = choose()
+                retry_for = self.crew.settings.db_retry_for
+                self.head = await surely(partial(self.crew.writes.apply, move, retry_for), self._cancelled)
+                if self.head.rev == move.after.rev:
+                    return move
+                self.heed(self.head)
+
+    async def _outlive(self, attempt: Attempt) -> None:
+        """Keep the lock and the place until the body of a fenced step has ended."""
+        self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
+        await attempt.ended()
+        await self.crew.writes.let_go(self.head, self.crew.settings.db_retry_for)
+
+    # --- how it ends
+
+    def _rest(self, error: BaseException | None) -> None:
+        if self.rested.done():
+            return
+        if error is None:
+            self.rested.set_result(None)
+            return
+        if isinstance(error, asyncio.CancelledError):
+            error = WorkflowStopped(self.name, f"{self.name!r}: the run was cancelled before it began")
+        self.rested.set_exception(error)
+        self.rested.exception()
+        if not isinstance(error, self.quiet) and (self.handle is None or self.handle() is None):
+            self.tell_unawaited()
+
+    def tell_unawaited(self) -> None:
+        """Log an error that nobody awaited, and can't await any more."""
+        if self.awaited or not self.rested.done() or self.rested.exception() is None:
+            return
+        self.awaited = True
+        error = self.rested.exception()
+        self.crew.log.error("%s", error, exc_info=error)
+
+    def _cancelled(self) -> None:
+        # The loop is going down, or somebody ends our task: that is a stop, and its state is saved.
+        self.ask(Halt.STOP)
+
+    def _fenced(self) -> None:
+        if self._attempt is not None:
+            self._attempt.cut(Cut.FENCED, self._grace)
+
+    def _now(self) -> datetime:
+        return self.crew.clock()

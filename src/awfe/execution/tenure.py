@@ -1,0 +1,80 @@
+"""The lock of a run for as long as the run lasts: lost, it is taken again, or the run is over."""
+
+import asyncio
+from collections.abc import Callable
+
+from awfe.domain.moves import Head
+from awfe.errors import AwfeError, LockLost, StoreUnavailable, WorkflowNotFound
+from awfe.execution.crew import Crew
+from awfe.persistence.locks import Held
+
+_PAUSE = 0.1
+
+
+class Tenure:
+    """Holds a workflow's lock; calls `on_end` when another runner has taken it over."""
+
+    def __init__(self, crew: Crew, held: Held, head: Callable[[], Head], on_end: Callable[[], None]) -> None:
+        """Watch a lock that was just taken."""
+        self._crew = crew
+        self._held = held
+        self._head = head
+        self._on_end = on_end
+        self._regaining: asyncio.Task[None] | None = None
+        held.watch(self._lost)
+
+    async def hold(self) -> None:
+        """Return when the lock is held for certain; raises `LockLost` or `StoreUnavailable` when it can't be."""
+        while self._regaining is not None:
+            regaining = self._regaining
+            await asyncio.shield(regaining)
+            if self._regaining is regaining:
+                self._regaining = None
+
+    async def end(self) -> None:
+        """Give the lock back."""
+        if self._regaining is not None:
+            self._regaining.cancel()
+            await asyncio.wait({self._regaining})
+            if not self._regaining.cancelled():
+                self._regaining.exception()
+        await self._held.release()
+
+    def _lost(self) -> None:
+        if self._regaining is None or self._regaining.done():
+            self._crew.log.warning("the lock connection of %r is gone; locking again", self._head().name)
+            self._regaining = asyncio.create_task(self._regain(), name=f"awfe regain {self._head().name}")
+
+    async def _regain(self) -> None:
+        try:
+            await asyncio.wait_for(self._try_again(), self._crew.settings.db_retry_for)
+        except TimeoutError:
+            self._on_end()
+            name = self._head().name
+            msg = f"{name!r}: the lock could not be taken again for {self._crew.settings.db_retry_for:g} s"
+            raise StoreUnavailable(msg) from None
+        except AwfeError:
+            self._on_end()
+            raise
+
+    async def _try_again(self) -> None:
+        # The server may hold the old session for a while, so somebody else's lock is only believed with his token.
+        while True:
+            try:
+                if await self._held.regain():
+                    return
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lock is not held, and time is bounded
+                self._crew.log.debug("locking again: %r", error)
+            await self._check_token()
+            await asyncio.sleep(_PAUSE)
+
+    async def _check_token(self) -> None:
+        mine = self._head()
+        try:
+            now = await self._crew.reads.head(mine.name)
+        except StoreUnavailable:
+            return
+        except WorkflowNotFound:
+            now = None
+        if now is None or (now.token, now.run_id) != (mine.token, mine.run_id):
+            raise LockLost(mine.name, f"{mine.name!r} was taken over while its lock connection was gone")

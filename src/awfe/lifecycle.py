@@ -1,0 +1,138 @@
+"""How an engine is put together, opened and closed, and what may be hung into it."""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from awfe import checks
+from awfe.domain import registry
+from awfe.execution.announcer import Announcer, Observer
+from awfe.execution.crew import Crew, Hook, Log
+from awfe.execution.gate import Gate
+from awfe.execution.line import Line
+from awfe.execution.output import Redirect, writer_to
+from awfe.execution.shielding import to_the_end
+from awfe.execution.steering import Steering
+from awfe.persistence.locks import Locks, locks_for
+from awfe.persistence.reads import Reads
+from awfe.persistence.session import Database
+from awfe.persistence.writes import Writes
+from awfe.settings import Settings
+
+
+class Lifecycle:
+    """The collaborators of one engine, from `open()` to `close()`."""
+
+    def __init__(
+        self,
+        db: str | URL | Mapping[str, Any] | AsyncEngine,
+        *,
+        logger: Log | None = None,
+        redirect: Redirect | None = None,
+        settings: Settings | None = None,
+        **overrides: Any,
+    ) -> None:
+        """Check what was given; nothing is connected before `open()`."""
+        self.settings = Settings.of(settings, overrides)
+        self._log: Log = logger or logging.getLogger("awfe")
+        self._database = Database(db, self.settings, self._log)
+        self._announcer = Announcer(self._log)
+        self._gate = Gate()
+        self._opening = asyncio.Lock()
+        self._reads = Reads(self._database)
+        self._writes = Writes(self._database, self._announcer.tell)
+        self._crew = Crew(
+            owner=f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(8)}",
+            settings=self.settings,
+            reads=self._reads,
+            writes=self._writes,
+            line=Line(self.settings.max_running),
+            log=self._log,
+            clock=lambda: datetime.now(UTC),
+            write_output=writer_to(redirect, self._log),
+        )
+        self._steering = Steering(self._crew, self._gate)
+        self._locks: Locks | None = None
+
+    def __repr__(self) -> str:
+        """Name the database, without its password."""
+        return f"Engine({str(self._database)!r})"
+
+    # --- lifecycle
+
+    async def open(self) -> None:
+        """Connect, and create the tables when there are none; waits `connect_retry_for` for a database.
+
+        Opening an open engine does nothing. Raises `StoreUnavailable`, `ConfigError` or `SchemaOutdated`.
+        """
+        async with self._opening:
+            if self._gate.is_open:
+                return
+            registry.allow(self.settings.step_modules)
+            await self._database.open()
+            self._locks = locks_for(self._database, self._crew.owner)
+            try:
+                await self._locks.open()
+            except BaseException:
+                await self._database.close()
+                raise
+            self._crew.join(self._locks, self._database.instance, self._database.max_context_bytes)
+            self._announcer.open()
+            self._gate.is_open = True
+            self._steering.open()
+
+    async def close(self) -> None:
+        """Pause what runs, wait `shutdown_grace`, cut off the rest, and give everything back; see `recover()`.
+
+        Closing a closed engine does nothing. A cancellation is delivered when all is done.
+        """
+        await to_the_end(self._close())
+
+    async def _close(self) -> None:
+        async with self._opening:
+            if not self._gate.is_open:
+                return
+            self._gate.is_open = False
+            await self._steering.close()
+            await self._gate.emptied()
+            await self._announcer.close(self.settings.shutdown_grace)
+            if self._locks is not None:
+                await self._locks.close()
+            await self._database.close()
+
+    async def __aenter__(self) -> Self:
+        """Open the engine."""
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the engine."""
+        await self.close()
+
+    # --- hooks
+
+    def before_step(self, hook: Hook) -> Hook:
+        """Run an async function of `ctx` in each attempt, before `work`; one that raises fails the step."""
+        self._crew.before_step.append(checks.hook(hook))
+        return hook
+
+    def after_step(self, hook: Hook) -> Hook:
+        """Run an async function of `ctx` in each attempt, after `work` has returned; one that raises fails the step."""
+        self._crew.after_step.append(checks.hook(hook))
+        return hook
+
+    def observer(self, observer: Observer) -> Observer:
+        """Hand each line of the history, as it is committed, to a function, async or not; it can't disturb a run."""
+        self._announcer.observers.append(checks.observer(observer))
+        return observer

@@ -1,0 +1,242 @@
+"""Connections and transactions: engines of awfe's own, their session settings, transactions done again."""
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Literal, TypeVar
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from awfe.errors import AwfeError, ConfigError, StoreUnavailable
+from awfe.persistence import faults, schema, url
+from awfe.settings import Settings
+
+T = TypeVar("T")
+Work = Callable[[AsyncSession], Awaitable[T]]
+Kind = Literal["sqlite", "mysql", "postgresql"]
+
+# A transaction that hangs longer than this is given up and done again: its connection leads nowhere.
+_TRANSACTION_LIMIT: Final = 60.0
+_CONNECT_LIMIT: Final = 10
+# What a partitioned client leaves open is ended by the server, not after hours.
+_IDLE_LIMIT: Final = 60
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+
+_MYSQL_SESSION: Final = (
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 10 "
+    f"/*M!100600 , idle_transaction_timeout = {_IDLE_LIMIT} */"
+)
+_POSTGRESQL_SESSION: Final = f"SET idle_in_transaction_session_timeout = '{_IDLE_LIMIT}s'; SET lock_timeout = '10s'"
+_MYSQL_LIMITS: Final = "SELECT @@max_connections, @@max_allowed_packet"
+_POSTGRESQL_LIMITS: Final = "SELECT current_setting('max_connections')::int, 1 << 29"
+_SQLITE_SESSION: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 10000")
+_CONNECT_ARGS: Final[Mapping[str, dict[str, Any]]] = {
+    "mysql": {"connect_timeout": _CONNECT_LIMIT, "charset": "utf8mb4"},
+    "postgresql": {"timeout": _CONNECT_LIMIT},
+    "sqlite": {},
+}
+
+
+class Database:
+    """One database as one engine sees it: pools of its own, and transactions that are done again when that may help.
+
+    A caller's `AsyncEngine` is only read: awfe takes pools of its own with the same creator, arguments and listeners.
+    """
+
+    def __init__(self, db: str | URL | Mapping[str, Any] | AsyncEngine, settings: Settings, log: Any) -> None:
+        """Check what was given; nothing is connected yet."""
+        self._given = db if isinstance(db, AsyncEngine) else None
+        self.url = url.check(db.url) if isinstance(db, AsyncEngine) else url.resolve(db)
+        self.settings = settings
+        self.log = log
+        self.kind: Kind = self.url.get_backend_name()  # type: ignore[assignment]  # url.check leaves only these
+        self.instance = ""
+        self.max_context_bytes = settings.max_context_bytes
+        self._engine: AsyncEngine | None = None
+
+    def __str__(self) -> str:
+        """Name the database, without its password."""
+        return url.shown(self.url)
+
+    def make_engine(self, size: int, **options: Any) -> AsyncEngine:
+        """Return an engine with a pool of this size; the caller disposes of it."""
+        arguments: dict[str, Any] = {
+            "pool_size": size,
+            "max_overflow": 0,
+            # The transactions here end by themselves, so a connection has nothing to roll back when it is returned.
+            "pool_reset_on_return": None,
+            "hide_parameters": True,
+            **options,
+        }
+        if self._given is None:
+            return create_async_engine(self.url, connect_args=dict(_CONNECT_ARGS[self.kind]), **arguments)
+        given = self._given.sync_engine.pool
+        made = create_async_engine(self.url, creator=lambda: given._invoke_creator(None), **arguments)  # type: ignore[arg-type]  # noqa: SLF001 - SQLAlchemy has no public way to share a creator
+        made.sync_engine.pool.dispatch._update(given.dispatch, only_propagate=False)  # noqa: SLF001 - nor to share listeners
+        return made
+
+    async def open(self) -> None:
+        """Connect, wait for a database that is not up yet, and create the tables when there are none."""
+        isolation = {} if self.kind == "sqlite" else {"isolation_level": "READ COMMITTED"}
+        engine = self.make_engine(self.settings.pool_size, **isolation)
+        self._engine = engine
+        event.listen(engine.sync_engine, "connect", _prepare(self.kind))
+        if self.kind == "sqlite":
+            event.listen(engine.sync_engine, "begin", _begin)
+        self._reading = engine.execution_options(awfe_reads=True)
+        try:
+            await self.retried(self._prepare_schema, self.settings.connect_retry_for)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await engine.dispose()
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine of the data connections."""
+        assert self._engine is not None  # noqa: S101 - awfe.Engine refuses verbs before open() and after close()
+        return self._engine
+
+    async def write(self, work: Work[T], retry_for: float | None = None) -> T:
+        """Do a transaction, again as a whole after an error that may pass; raises `StoreUnavailable` in the end.
+
+        `work` may be done several times and even after it was committed: it must find that out by itself.
+        """
+        return await self.retried(lambda: self._transaction(work), self._budget(retry_for))
+
+    async def read(self, work: Work[T], retry_for: float | None = None) -> T:
+        """Do a transaction that only reads."""
+        return await self.retried(lambda: self._look(work), self._budget(retry_for))
+
+    def _budget(self, retry_for: float | None) -> float:
+        # Outside a run nobody's work is at stake, so a verb does not wait longer than a start does.
+        limits = self.settings
+        return min(limits.connect_retry_for, limits.db_retry_for) if retry_for is None else retry_for
+
+    async def _transaction(self, work: Work[T]) -> T:
+        async with AsyncSession(self.engine, expire_on_commit=False, autoflush=False) as session:
+            result = await work(session)
+            await session.commit()
+            return result
+
+    async def _look(self, work: Work[T]) -> T:
+        async with AsyncSession(self._reading, expire_on_commit=False, autoflush=False) as session:
+            return await work(session)
+
+    async def retried(self, once: Callable[[], Awaitable[T]], retry_for: float) -> T:
+        """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end."""
+        pause, waited_from, told = _FIRST_PAUSE, time.monotonic(), False
+        while True:
+            try:
+                async with asyncio.timeout(_TRANSACTION_LIMIT):
+                    return await once()
+            except Exception as error:
+                if not faults.is_foreign(error):
+                    raise
+                waited = time.monotonic() - waited_from
+                if not faults.is_transient(error):
+                    raise self._refused(error) from error
+                if waited + pause > retry_for:
+                    msg = f"{self}: no answer for {waited:.1f} s: {faults.brief(error)}"
+                    raise StoreUnavailable(msg) from error
+                if waited > 1 and not told:
+                    told = True
+                    self.log.warning("%s does not answer (%s); trying for %g s", self, faults.brief(error), retry_for)
+            # Jitter keeps the engines that lost the same server from coming back at the same moment.
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _refused(self, error: Exception) -> AwfeError:
+        if faults.is_rejected(error):
+            msg = f"{self}: refused for user {self.url.username!r} at host {self.url.host!r}: {faults.brief(error)}"
+            return ConfigError(msg)
+        return StoreUnavailable(f"{self}: {faults.brief(error)}")
+
+    async def _prepare_schema(self) -> None:
+        async with self.engine.connect() as connection:
+            version = await connection.run_sync(schema.version_of)
+            await connection.rollback()
+            if version is None:
+                await self._create(connection)
+        async with self.engine.connect() as connection:
+            row = (await connection.execute(schema.meta.select())).one()
+            server = await self._server_limits(connection)
+            await connection.rollback()
+        schema.check_version(row.version)
+        self.instance = row.instance
+        self._heed(*server)
+
+    async def _server_limits(self, connection: AsyncConnection) -> tuple[int, int]:
+        if self.kind == "sqlite":
+            return sys.maxsize, sys.maxsize
+        statement = _MYSQL_LIMITS if self.kind == "mysql" else _POSTGRESQL_LIMITS
+        connections, statement_bytes = (await connection.execute(text(statement))).one()
+        return int(connections), int(statement_bytes)
+
+    def _heed(self, connections: int, statement_bytes: int) -> None:
+        wanted = self.settings.max_running + self.settings.pool_size
+        if wanted > connections:
+            warning = "max_running + pool_size = %d, but the server takes %d connections: raise its max_connections"
+            self.log.warning(warning, wanted, connections)
+        # A statement also carries the step's output and error, and quoting may double what it carries.
+        fits = (statement_bytes - self.settings.max_output_bytes - (1 << 17)) // 2
+        if fits < self.max_context_bytes:
+            self.max_context_bytes = fits
+            self.log.warning("max_context_bytes is lowered to %d: one statement to this server can't carry more", fits)
+
+    async def _create(self, connection: AsyncConnection) -> None:
+        """Create the tables under a lock of their own, since several engines may come to an empty database."""
+        if self.kind == "mysql":
+            await self._create_on_mysql(connection)
+            return
+        if self.kind == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('awfe:schema'))"))
+        await connection.run_sync(schema.create)
+        await connection.commit()
+
+    async def _create_on_mysql(self, connection: AsyncConnection) -> None:
+        # Only ever tried, never waited for: crossed waits are deadlocks. Its DDL can't be rolled back.
+        key = {"key": f"awfe:schema:{self.url.database}"[:64]}
+        taken = False
+        while not taken:
+            taken = bool((await connection.execute(text("SELECT GET_LOCK(:key, 0)"), key)).scalar())
+            await asyncio.sleep(0 if taken else _FIRST_PAUSE)
+        try:
+            await connection.run_sync(schema.create)
+            await connection.commit()
+        finally:
+            await connection.execute(text("SELECT RELEASE_LOCK(:key)"), key)
+            await connection.rollback()
+
+
+def _begin(connection: Any) -> None:
+    """Begin on SQLite: a writer takes its lock at once, since one that only wants it later can fail in the middle."""
+    reads = connection.get_execution_options().get("awfe_reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _prepare(kind: Kind) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
+    def prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        if kind == "postgresql":
+            # As one simple query, outside any transaction: within one it would be rolled back.
+            connection.run_async(lambda driver: driver.execute(_POSTGRESQL_SESSION))
+            return
+        if kind == "sqlite":
+            connection.isolation_level = None
+        cursor = connection.cursor()
+        for statement in _SQLITE_SESSION if kind == "sqlite" else (_MYSQL_SESSION,):
+            cursor.execute(statement)
+        cursor.close()
+
+    return prepare

@@ -1,0 +1,84 @@
+"""From what a caller calls a database to a URL with an async driver."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from awfe.errors import ConfigError
+
+DRIVERS = {"mysql": "aiomysql", "mariadb": "aiomysql", "postgresql": "asyncpg", "sqlite": "aiosqlite"}
+_SPELLINGS = {"mysql2": "mysql", "postgres": "postgresql", "sqlite3": "sqlite"}
+_EXTRAS = {"asyncpg": "pip install 'awfe[postgresql]'"}
+_KEYS = ("adapter", "host", "port", "username", "password", "database")
+
+
+def resolve(db: str | URL | Mapping[str, Any]) -> URL:
+    """Return the URL with its async driver; raises `ConfigError`, which never shows a password."""
+    if isinstance(db, Mapping):
+        url = _from_mapping(db)
+    elif isinstance(db, (str, URL)):
+        try:
+            url = make_url(db)
+        except (ArgumentError, ValueError):
+            # The text is not shown: it may hold a password in a place where nobody looks for one.
+            msg = "the database URL can't be read; write it like mysql://user:password@host:3306/database"
+            raise ConfigError(msg) from None
+    else:
+        msg = f"db is a {type(db).__qualname__}; give a URL, a mapping with {', '.join(_KEYS)}, or an AsyncEngine"
+        raise ConfigError(msg)
+    return check(_with_driver(url))
+
+
+def check(url: URL) -> URL:
+    """Refuse a URL that awfe can't use; the driver must be one whose connections it can watch."""
+    dialect = url.get_backend_name()
+    if url.get_driver_name() != DRIVERS.get(dialect):
+        known = ", ".join(f"{name}+{driver}" for name, driver in DRIVERS.items())
+        msg = f"{url.drivername!r} is not supported; use one of {known}"
+        raise ConfigError(msg)
+    if dialect == "sqlite" and (
+        url.database in (None, "", ":memory:")
+        or "memory" in (url.query.get("mode"), url.query.get("vfs"))
+        or ":memory:" in str(url.database)
+    ):
+        msg = "an SQLite database in memory loses commits of other tasks; use a file, such as sqlite:///workflows.db"
+        raise ConfigError(msg)
+    driver = DRIVERS[dialect]
+    if find_spec(driver) is None:
+        msg = f"{dialect} needs the driver {driver}: {_EXTRAS.get(driver, f'pip install {driver}')}"
+        raise ConfigError(msg)
+    return url
+
+
+def shown(url: URL) -> str:
+    """Return a URL for people, without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def _with_driver(url: URL) -> URL:
+    scheme, plus, driver = url.drivername.partition("+")
+    scheme = _SPELLINGS.get(scheme, scheme)
+    if not plus:
+        driver = DRIVERS.get(scheme, "")
+    if scheme not in DRIVERS or not driver:
+        msg = f"{url.drivername!r} is not supported; use {', '.join(DRIVERS)}"
+        raise ConfigError(msg)
+    return url.set(drivername=f"{'mysql' if scheme == 'mariadb' else scheme}+{driver}")
+
+
+def _from_mapping(db: Mapping[str, Any]) -> URL:
+    unknown = db.keys() - set(_KEYS)
+    if unknown or "adapter" not in db:
+        what = f"unknown {', '.join(sorted(map(str, unknown)))}" if unknown else "no adapter"
+        msg = f"the database mapping has {what}; it takes {', '.join(_KEYS)}"
+        raise ConfigError(msg)
+    given = {key: value for key, value in db.items() if value is not None and key != "adapter"}
+    try:
+        return URL.create(str(db["adapter"]), **given)
+    except (TypeError, ValueError) as error:
+        bad = ", ".join(f"{k} ({type(v).__qualname__})" for k, v in given.items())
+        msg = f"the database mapping can't be used: {bad}; names are str, port is int"
+        raise ConfigError(msg) from (None if "password" in given else error)

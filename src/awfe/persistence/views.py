@@ -1,0 +1,95 @@
+"""From rows and a replayed log to the records that the verbs return."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from awfe.domain import events
+from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.log import Entry, Progress, replay
+from awfe.domain.moves import Head
+from awfe.domain.records import Workflow, WorkflowStep, WorkflowSummary
+from awfe.domain.states import Cause, StepState
+from awfe.domain.step import StepSpec
+from awfe.domain.values import decode
+from awfe.persistence import codec
+
+
+def summary(head: Head, row: Any) -> WorkflowSummary:
+    """Return a line of a list, from the joined columns of the current step and its last error."""
+    error = codec.error_of(row)
+    first_line = None if error is None else error.first_line
+    return WorkflowSummary(
+        head.name,
+        head.state,
+        head.position,
+        row.step_name,
+        head.request,
+        first_line,
+        head.created_at,
+        head.started_at,
+        head.ended_at,
+    )
+
+
+def workflow(head: Head, specs: list[StepSpec], log: list[Entry], attempts: Sequence[Any]) -> Workflow:
+    """Return a workflow as its head, its log and the last attempt of each step tell it."""
+    progress = replay(log)
+    last = {row.position: row for row in attempts}
+    initial: dict[str, bytes] = {}
+    for entry in log:
+        if entry.cause is Cause.CREATED and entry.delta:
+            entry.delta.apply(initial)
+    return Workflow(
+        name=head.name,
+        state=head.state,
+        context=_decoded(progress.context()),
+        initial_context=_decoded(initial),
+        steps=tuple(_step(spec, head, progress, log, last.get(spec.position)) for spec in specs),
+        position=head.position,
+        request=head.request,
+        created_at=head.created_at,
+        started_at=head.started_at,
+        ended_at=head.ended_at,
+        revision=head.rev,
+    )
+
+
+def _decoded(values: dict[str, bytes]) -> dict[str, Any]:
+    return {key: decode(data) for key, data in values.items()}
+
+
+def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row: Any) -> WorkflowStep:
+    current = spec.position == head.position
+    state = head.step_state if current else progress.ended.get(spec.position, StepState.PENDING)
+    assert state is not None  # noqa: S101 - the schema holds it: a current step has a state
+    number = head.attempt if current else progress.attempts.get(spec.position, 0)
+    running = state is StepState.RUNNING
+    # A step that is pending again shows nothing of its past, which is in the history; one between two tries does.
+    shown = None if running or (state is StepState.PENDING and not (current and head.due_at)) else row
+    started_at = head.attempt_started_at if running else shown and shown.started_at
+    return WorkflowStep(
+        position=spec.position,
+        name=spec.name,
+        impl=spec.impl,
+        args=dict(codec.arguments_of(spec.args)),
+        state=state,
+        attempt=number,
+        started_at=started_at,
+        ended_at=shown and shown.ended_at,
+        changes=events.changes_of(_changes(log, spec.position, number, state, shown)),
+        output=shown.output if shown is not None else "",
+        error=None if shown is None else codec.error_of(shown),
+        due_at=head.due_at if current else None,
+    )
+
+
+def _changes(log: list[Entry], position: int, number: int, state: StepState, shown: Any) -> Delta:
+    mine = [entry for entry in log if entry.position == position and entry.delta]
+    skips = [entry for entry in mine if entry.cause is Cause.SKIP]
+    if state is StepState.SKIPPED and (shown is None or (skips and skips[-1].rev > shown.rev)):
+        return (skips[-1].delta if skips else None) or NO_CHANGE
+    delta = NO_CHANGE
+    for entry in mine:
+        if entry.cause is Cause.CHECKPOINT and entry.attempt == number and state is not StepState.PENDING:
+            delta = delta.then(entry.delta or NO_CHANGE)
+    return delta if shown is None else delta.then(codec.unpack(shown.changes))

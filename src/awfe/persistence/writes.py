@@ -1,0 +1,277 @@
+"""What is written: the only place that changes a state.
+
+Every change is a move, applied by one statement that is conditional on the head it starts from. A transaction that may
+have been committed is done again as a whole, and finds out by its revision or by the unique id of its line.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe.domain import events, verbs
+from awfe.domain.context import NO_CHANGE, Delta, size_of
+from awfe.domain.log import Progress, replay
+from awfe.domain.moves import By, Head, Move, Noted
+from awfe.domain.records import Event, RequestName
+from awfe.domain.states import Answer, Cause, StepState, Verb, WorkflowState
+from awfe.domain.step import StepSpec
+from awfe.errors import ContextError, LockLost, WorkflowExists
+from awfe.persistence import codec
+from awfe.persistence.reads import HEAD_BY_NAME, found, log_of, unsaved
+from awfe.persistence.schema import attempt, checkpoint, event, step, tombstone, workflow
+from awfe.persistence.session import Database
+
+_LOCKED_BY_NAME: Final = HEAD_BY_NAME.with_for_update()
+_LOCKED_BY_ID: Final = select(workflow).where(workflow.c.id == bindparam("id")).with_for_update()
+_MUTABLE: Final = [
+    column.name for column in workflow.c if column.name not in ("id", "name", "step_count", "created_at")
+]
+_MOVE: Final = (
+    update(workflow)
+    .where(
+        workflow.c.id == bindparam("w_id"),
+        workflow.c.run_token == bindparam("w_token"),
+        workflow.c.run_id == bindparam("w_run_id"),
+        workflow.c.rev == bindparam("w_rev"),
+        func.coalesce(workflow.c.request, "") == bindparam("w_request"),
+    )
+    .values({name: bindparam(name) for name in _MUTABLE})
+)
+_ASK: Final = (
+    update(workflow)
+    .where(workflow.c.id == bindparam("w_id"))
+    .values(request=bindparam("request"), stop_grace=bindparam("stop_grace"))
+)
+_LET_GO: Final = (
+    update(workflow)
+    .where(
+        workflow.c.id == bindparam("w_id"),
+        workflow.c.owner == bindparam("w_owner"),
+        workflow.c.state != WorkflowState.RUNNING.value,
+    )
+    .values(owner=None, rev=workflow.c.rev + 1)
+)
+_INSERT_ATTEMPT: Final = insert(attempt)
+_INSERT_CHECKPOINT: Final = insert(checkpoint)
+_INSERT_EVENT: Final = insert(event).inline()
+_NOTED: Final = select(event.c.id).where(event.c.uid == bindparam("uid")).with_for_update()
+_BURIED: Final = select(tombstone.c.id).where(tombstone.c.uid == bindparam("uid"))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a verb decides on: the locked head, what its log adds up to, and what the last attempt did not save."""
+
+    head: Head
+    progress: Progress
+    unsaved: Delta = NO_CHANGE
+
+
+Make = Callable[[Found], Move | None]
+
+
+class Writes:
+    """Writes to one database; `tell` gets the lines of the history after each commit."""
+
+    def __init__(self, database: Database, tell: Callable[[Iterable[Event]], None]) -> None:
+        """Write to this database."""
+        self._database = database
+        self._tell = tell
+
+    async def create(self, name: str, delta: Delta, specs: Sequence[StepSpec], by: By, now: datetime) -> None:
+        """Write a new workflow, whole or not at all; raises `WorkflowExists`."""
+        self._check_size(delta)
+        uid = secrets.token_hex(16)
+        head = Head(0, name, len(specs), WorkflowState.PENDING, 1, StepState.PENDING, 0, now)
+        noted = Noted(Cause.CREATED, now, 0, by, delta)
+
+        async def work(session: AsyncSession) -> None:
+            row = {"name": name, "step_count": len(specs), "created_at": now, **codec.columns_of(head)}
+            try:
+                result = await session.execute(insert(workflow), row)
+            except IntegrityError as error:
+                await session.rollback()
+                if (await session.execute(_NOTED, {"uid": uid})).one_or_none() is None:
+                    raise WorkflowExists(name, f"there is a workflow {name!r} already") from error
+                return
+            made = replace(head, id=result.inserted_primary_key[0])  # type: ignore[attr-defined]  # the result of an INSERT
+            await session.execute(insert(step), [_step_row(made.id, spec) for spec in specs])
+            await session.execute(_INSERT_EVENT, codec.event_row(made, noted, uid, None))
+
+        await self._database.write(work)
+        self._tell([events.of_noted(name, noted, None, WorkflowState.PENDING)])
+
+    async def apply(self, move: Move, retry_for: float) -> Head:
+        """Apply a runner's move, waiting for the database as long as it may take.
+
+        Returns the head after it, or, where a request turned up, the head as it is: its `rev` is still the old one and
+        the move must be decided again. Raises `LockLost` when another runner has taken over.
+        """
+        uid = secrets.token_hex(16)
+
+        async def work(session: AsyncSession) -> Head:
+            if await _put(session, move, uid):
+                return move.after
+            row = (await session.execute(_LOCKED_BY_ID, {"id": move.before.id})).one_or_none()
+            head = None if row is None else codec.head_of(row)
+            if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
+                return move.after
+            if head is not None and _same_run(head, move.before) and head.rev == move.before.rev:
+                return head
+            name = move.before.name
+            raise LockLost(name, f"{name!r} was taken over: nothing more is written by this runner")
+
+        head = await self._database.write(work, retry_for)
+        if head.rev == move.after.rev:
+            self._tell(events.of_move(move))
+        return head
+
+    async def change(
+        self, name: str, make: Make, *, workflow_id: int | None = None, with_unsaved: bool = False
+    ) -> Found:
+        """Lock a workflow, decide on what is found, and apply that; returns the head after it and its progress.
+
+        `make` may return None: then nothing is written. Raises `WorkflowNotFound` and what `make` raises.
+        """
+        uid = secrets.token_hex(16)
+        tried = False
+        made: Move | None = None
+
+        async def work(session: AsyncSession) -> Found:
+            nonlocal tried, made
+            statement = _LOCKED_BY_NAME if workflow_id is None else _LOCKED_BY_ID
+            result = await session.execute(statement, {"name": name, "id": workflow_id})
+            head = codec.head_of(found(result.one_or_none(), name))
+            progress = replay(await log_of(session, head.id))
+            if tried and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
+                return Found(head, progress)
+            tried = True
+            made = make(Found(head, progress, await unsaved(session, head) if with_unsaved else NO_CHANGE))
+            if made is None:
+                return Found(head, progress)
+            if made.noted is not None:
+                self._check_size(made.noted.delta, progress)
+            assert await _put(session, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
+            return Found(made.after, progress)
+
+        result = await self._database.write(work)
+        if made is not None:
+            self._tell(events.of_move(made))
+        return result
+
+    async def request(
+        self, name: str, verb: Verb, by: By, now: datetime, *, grace: float | None = None, in_line: bool = False
+    ) -> Head:
+        """Ask the runner to pause or stop; returns the head, with the request in it when there is one to ask.
+
+        `in_line`: it only stands in line, so its state stays, whatever it is.
+        """
+        request: RequestName = "stop" if verb is Verb.STOP else "pause"
+        uid = secrets.token_hex(16)
+        noted: Noted | None = None
+
+        async def work(session: AsyncSession) -> Head:
+            nonlocal noted
+            head = codec.head_of(found((await session.execute(_LOCKED_BY_NAME, {"name": name})).one_or_none(), name))
+            if noted and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
+                return head
+            runs = head.state is WorkflowState.RUNNING
+            if not (in_line and not runs) and verbs.check(head, verb) is not Answer.REQUESTED:
+                return head
+            noted = Noted(Cause(request), now, head.position or 0, by)
+            if not runs:
+                await session.execute(_INSERT_EVENT, codec.event_row(head, noted, uid, head.state))
+                return head
+            stronger = head.request if head.request == "stop" else request
+            asked = replace(head, request=stronger, stop_grace=grace if request == "stop" else head.stop_grace)
+            values = {"w_id": head.id, "request": asked.request, "stop_grace": asked.stop_grace}
+            await session.execute(_ASK, values)
+            await session.execute(_INSERT_EVENT, codec.event_row(asked, noted, uid, head.state))
+            return asked
+
+        head = await self._database.write(work)
+        if noted is not None:
+            self._tell([events.of_noted(name, noted, head.state, head.state)])
+        return head
+
+    async def let_go(self, head: Head, retry_for: float) -> None:
+        """Note that the body of a fenced step has ended, so nothing lives there any more."""
+
+        async def work(session: AsyncSession) -> None:
+            await session.execute(_LET_GO, {"w_id": head.id, "w_owner": head.owner})
+
+        await self._database.write(work, retry_for)
+
+    async def delete(self, name: str, by: By, now: datetime) -> None:
+        """Remove a workflow with all its rows, and leave a tombstone."""
+        uid = secrets.token_hex(16)
+        tried = False
+        before = WorkflowState.PENDING
+
+        async def work(session: AsyncSession) -> None:
+            nonlocal tried, before
+            if tried and (await session.execute(_BURIED, {"uid": uid})).one_or_none() is not None:
+                return
+            tried = True
+            head = codec.head_of(found((await session.execute(_LOCKED_BY_NAME, {"name": name})).one_or_none(), name))
+            verbs.check(head, Verb.DELETE)
+            before = head.state
+            await session.execute(delete(workflow).where(workflow.c.id == head.id))
+            for table in (step, attempt, checkpoint, event):
+                await session.execute(delete(table).where(table.c.workflow_id == head.id))
+            row = {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
+            await session.execute(insert(tombstone), row)
+
+        await self._database.write(work)
+        self._tell([events.of_noted(name, Noted(Cause.DELETE, now, 0, by), before, None)])
+
+    def _check_size(self, delta: Delta, progress: Progress | None = None) -> None:
+        values = progress.context() if progress else {}
+        delta.apply(values)
+        limit = self._database.max_context_bytes
+        if delta and size_of(values) > limit:
+            msg = f"the context would take {size_of(values)} bytes, more than max_context_bytes={limit}"
+            raise ContextError(msg)
+
+
+async def _put(session: AsyncSession, move: Move, uid: str) -> bool:
+    """Write a move where its head still stands; the row that only it can add comes last."""
+    before = move.before
+    guard: dict[str, Any] = {
+        "w_id": before.id,
+        "w_token": before.token,
+        "w_run_id": before.run_id,
+        "w_rev": before.rev,
+        "w_request": before.request or "",
+    }
+    result = await session.execute(_MOVE, guard | codec.columns_of(move.after))
+    if result.rowcount != 1:  # type: ignore[attr-defined]  # the result of an UPDATE
+        return False
+    if move.noted is not None:
+        await session.execute(_INSERT_EVENT, codec.event_row(move.after, move.noted, uid, before.state))
+    if move.saved is not None:
+        await session.execute(_INSERT_CHECKPOINT, codec.checkpoint_row(move, move.saved))
+    if move.ended is not None:
+        await session.execute(_INSERT_ATTEMPT, codec.attempt_row(move, move.ended))
+    return True
+
+
+def _same_run(head: Head, other: Head) -> bool:
+    return head.token == other.token and head.run_id == other.run_id
+
+
+def _step_row(workflow_id: int, spec: StepSpec) -> dict[str, Any]:
+    return {
+        "workflow_id": workflow_id,
+        "position": spec.position,
+        "name": spec.name,
+        "impl": spec.impl,
+        "args": spec.args.decode(),
+        "policies": spec.policies.decode(),
+    }

@@ -1,0 +1,141 @@
+"""A database of its own for each test, and ways to look into it behind the engine's back."""
+
+import asyncio
+import os
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from tests.servers import MySQL, PostgreSQL
+
+Rows = list[tuple[Any, ...]]
+
+
+class Database(ABC):
+    """One database; its helpers connect anew for each call and share nothing with the engine."""
+
+    dialect: ClassVar[str]
+
+    def __init__(self, url: URL) -> None:
+        self.url = url.render_as_string(hide_password=False)
+        self._engine = create_async_engine(url, poolclass=NullPool)
+
+    async def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> Rows:
+        """Run one statement, with `:name` parameters, in a transaction of its own."""
+        return await _execute(self._engine, sql, params)
+
+    async def sessions(self, *, settle: float = 0.0) -> list[int]:
+        """Return the ids of the connections to this database.
+
+        A server notices a little later that a client is gone: with `settle`, waits up to that many
+        seconds for the list to become empty.
+        """
+        deadline = time.monotonic() + settle
+        while (ids := await self._sessions()) and time.monotonic() < deadline:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.02)
+        return ids
+
+    @abstractmethod
+    async def _sessions(self) -> list[int]: ...
+
+    @abstractmethod
+    async def create(self) -> None:
+        """Make the database, empty."""
+
+    @abstractmethod
+    async def drop(self) -> None:
+        """Remove the database, whoever is still connected to it."""
+
+
+class SQLite(Database):
+    """A file. It has no sessions: this process's descriptors of it stand in for them."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(URL.create("sqlite+aiosqlite", database=str(path)))
+        self._path = path
+
+    async def create(self) -> None:
+        """Leave it to the first connection."""
+
+    async def drop(self) -> None:
+        """Leave it to pytest, which keeps the directories of the last runs to be looked at."""
+
+    async def _sessions(self) -> list[int]:
+        return _descriptors(self._path)
+
+
+class ServerDatabase(Database):
+    """A database on a server, made and watched from outside of it."""
+
+    variable: ClassVar[str]
+    sessions_query: ClassVar[str]
+
+    def __init__(self) -> None:
+        server = make_url(os.environ[self.variable])
+        self.name = f"awfe_{secrets.token_hex(8)}"
+        super().__init__(server.set(database=self.name))
+        self._server = create_async_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+    async def create(self) -> None:
+        """Make the database as the server makes one by default."""
+        await _execute(self._server, f"CREATE DATABASE {self.name}")
+
+    async def _sessions(self) -> list[int]:
+        rows = await _execute(self._server, self.sessions_query, {"name": self.name})
+        return [row[0] for row in rows]
+
+
+class MySQLDatabase(ServerDatabase):
+    """A database on MariaDB or MySQL."""
+
+    dialect = MySQL.dialect
+    variable = MySQL.variable
+    sessions_query = "SELECT id FROM information_schema.processlist WHERE db = :name"
+
+    async def drop(self) -> None:
+        """Kill its sessions first: an open transaction's metadata lock would hold up the rest."""
+        for session in await self.sessions():
+            with suppress(DBAPIError):  # it ended by itself
+                await _execute(self._server, f"KILL {session}")
+        await _execute(self._server, f"DROP DATABASE IF EXISTS {self.name}")
+
+
+class PostgreSQLDatabase(ServerDatabase):
+    """A database on PostgreSQL."""
+
+    dialect = PostgreSQL.dialect
+    variable = PostgreSQL.variable
+    sessions_query = "SELECT pid FROM pg_stat_activity WHERE datname = :name"
+
+    async def drop(self) -> None:
+        """Leave its sessions to the server."""
+        await _execute(self._server, f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+
+
+DIALECTS = (SQLite.dialect, MySQLDatabase.dialect, PostgreSQLDatabase.dialect)
+
+
+async def _execute(engine: AsyncEngine, sql: str, params: Mapping[str, Any] | None = None) -> Rows:
+    async with engine.begin() as connection:
+        result = await connection.execute(text(sql), params)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+def _descriptors(path: Path) -> list[int]:
+    found = []
+    for descriptor in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):  # the one that listed the directory is gone by now
+            if descriptor.readlink() == path:
+                found.append(int(descriptor.name))
+    return found

@@ -1,0 +1,241 @@
+"""Real database servers for the tests: those the environment names, else private ones.
+
+A private server keeps its files in a temporary directory, listens on a free port of 127.0.0.1, and
+lives no longer than the pytest process that started it, even when that one is killed.
+
+    python -m tests.servers        names the Debian packages of the servers that are missing
+"""
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from pathlib import Path
+from typing import ClassVar
+
+START_TIMEOUT = 60.0
+MAX_CONNECTIONS = 400
+FAST = os.environ.get("AWFE_TEST_FAST") == "1"
+REQUIRE_ALL = os.environ.get("AWFE_TEST_REQUIRE_ALL") == "1"
+
+_PR_SET_PDEATHSIG = 1
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
+
+
+class ServerError(Exception):
+    """A server is missing or did not start."""
+
+
+class Server(ABC):
+    """A private server of one kind."""
+
+    dialect: ClassVar[str]
+    variable: ClassVar[str]
+    package: ClassVar[str]
+    programs: ClassVar[tuple[str, ...]]
+    account: ClassVar[str]
+    scheme: ClassVar[str]
+    ready: ClassVar[str]
+    end_signal: ClassVar[signal.Signals]
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self._directory: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        # Bound until the server takes the port over, so that nobody else is given it: the URL is
+        # needed before the server is.
+        self._reserved = socket.socket()
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port: int = self._reserved.getsockname()[1]
+
+    @classmethod
+    def find(cls) -> str | None:
+        """Return the program, on the PATH or where distributions hide it from users."""
+        versions = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
+        newest_first = sorted(versions, key=lambda path: -int(path.parent.name))
+        hidden = ["/usr/sbin", "/usr/local/sbin", "/usr/libexec", *map(str, newest_first)]
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *hidden])
+        return next(filter(None, (shutil.which(name, path=path) for name in cls.programs)), None)
+
+    @property
+    def url(self) -> str:
+        """The server, for its administrator."""
+        return f"{self.scheme}@127.0.0.1:{self.port}/"
+
+    @abstractmethod
+    def script(self) -> str:
+        """Return the shell commands that make `./data` and then become the server."""
+
+    def start(self) -> None:
+        """Start without waiting: two servers take the time of one."""
+        self._reserved.close()
+        self._directory = Path(tempfile.mkdtemp(prefix=f"awfe-{self.dialect}-"))
+        uid = gid = None
+        if os.geteuid() == 0:  # neither server runs as root
+            account = pwd.getpwnam(self.account)
+            uid, gid = account.pw_uid, account.pw_gid
+            os.chown(self._directory, uid, gid)
+        parent = os.getpid()
+
+        def die_with_parent() -> None:
+            if _PRCTL:
+                _PRCTL(_PR_SET_PDEATHSIG, int(self.end_signal))
+            if os.getppid() != parent:
+                os._exit(1)
+
+        with (self._directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the script is ours
+                ["/bin/sh", "-euc", self.script()],
+                cwd=self._directory,
+                env={**os.environ, "LC_ALL": "C"},  # `ready` is looked for in English
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                user=uid,
+                group=gid,
+                extra_groups=None if uid is None else (),
+                # Ctrl-C is for pytest, which still needs the servers to clean up.
+                start_new_session=True,
+                # Changing the user would undo it; `preexec_fn` comes after that.
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - it needs no lock of another thread
+            )
+
+    def wait(self) -> None:
+        """Return when the server takes connections."""
+        assert self._process is not None
+        assert self._directory is not None
+        log = self._directory / "log"
+        deadline = time.monotonic() + START_TIMEOUT
+        while self.ready not in (text := log.read_text(errors="replace")):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                msg = f"{self.program} did not start:\n{text[-4000:]}"
+                raise ServerError(msg)
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End the server at once and remove its files, that nobody needs any more."""
+        self._reserved.close()
+        if self._process is not None:
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, self.end_signal)
+            self._process.wait()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+
+class MySQL(Server):
+    """MariaDB, or MySQL."""
+
+    dialect = "mysql"
+    variable = "AWFE_TEST_MYSQL_URL"
+    package = "mariadb-server"
+    programs = ("mariadbd", "mysqld")
+    account = "mysql"
+    scheme = "mysql+aiomysql://root"
+    ready = "ready for connections"
+    end_signal = signal.SIGKILL
+
+    def script(self) -> str:
+        """Return commands for whichever of the two is there."""
+        fast = "--innodb-flush-log-at-trx-commit=0 --sync-binlog=0" if FAST else ""
+        return f"""
+        case $({self.program} --no-defaults --version) in
+        *MariaDB*)
+            PATH=$PATH:{Path(self.program).parent}
+            installer=$(command -v mariadb-install-db || command -v mysql_install_db)
+            $installer --no-defaults --datadir="$PWD/data" --skip-test-db \
+                --auth-root-authentication-method=normal ;;
+        *)
+            {self.program} --no-defaults --datadir="$PWD/data" --initialize-insecure ;;
+        esac
+        exec {self.program} --no-defaults --datadir="$PWD/data" --socket="$PWD/socket" \
+            --pid-file="$PWD/pid" --loose-mysqlx=OFF --bind-address=127.0.0.1 \
+            --port={self.port} --max-connections={MAX_CONNECTIONS} {fast}
+        """
+
+
+class PostgreSQL(Server):
+    """PostgreSQL."""
+
+    dialect = "postgresql"
+    variable = "AWFE_TEST_POSTGRESQL_URL"
+    package = "postgresql"
+    programs = ("postgres",)
+    account = "postgres"
+    scheme = "postgresql+asyncpg://postgres"
+    ready = "database system is ready to accept connections"
+    # The quickest signal on which it still takes its shared memory and its children with it.
+    end_signal = signal.SIGQUIT
+
+    @property
+    def url(self) -> str:
+        """The server, for its administrator, whose database always exists."""
+        return f"{super().url}postgres"
+
+    def script(self) -> str:
+        """Return commands for the programs that belong to the server found."""
+        fast = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off" if FAST else ""
+        initdb = Path(self.program).resolve().with_name("initdb")
+        return f"""
+        {initdb} --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C -D data
+        exec {self.program} -D data -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+            -c port={self.port} -c max_connections={MAX_CONNECTIONS} {fast}
+        """
+
+
+KINDS: tuple[type[Server], ...] = (MySQL, PostgreSQL)
+
+
+class Servers:
+    """The servers of one pytest session.
+
+    Their URLs are in the environment at once, for the workers to inherit; a server is started when
+    a test is known to need it.
+    """
+
+    def __init__(self) -> None:
+        self._private: list[Server] = []
+        self._started: list[Server] = []
+        for kind in KINDS:
+            if kind.variable not in os.environ and (program := kind.find()):
+                server = kind(program)
+                self._private.append(server)
+                os.environ[kind.variable] = server.url
+
+    def start(self, dialects: Collection[str]) -> None:
+        """Start what these dialects need and what is not running yet."""
+        missing = [kind for kind in missing_servers() if kind.dialect in dialects]
+        if missing and REQUIRE_ALL:
+            packages = " ".join(kind.package for kind in missing)
+            variables = " and ".join(kind.variable for kind in missing)
+            msg = f"missing servers: apt-get install {packages}, or set {variables}"
+            raise ServerError(msg)
+        needed = [server for server in self._private if server.dialect in dialects]
+        new = [server for server in needed if server not in self._started]
+        for server in new:
+            self._started.append(server)
+            server.start()
+        for server in new:
+            server.wait()
+
+    def stop(self) -> None:
+        """End the private servers."""
+        for server in self._private:
+            server.stop()
+            os.environ.pop(server.variable, None)
+
+
+def missing_servers() -> list[type[Server]]:
+    """Return the kinds that neither the environment nor this machine has."""
+    return [kind for kind in KINDS if kind.variable not in os.environ and not kind.find()]
+
+
+if __name__ == "__main__":
+    print(*(kind.package for kind in missing_servers()))
