@@ -95,13 +95,13 @@ class Lifecycle:
 
         Closing a closed engine does nothing. A cancellation is delivered when all is done.
         """
-        await to_the_end(self._close())
+        was_open, self._gate.is_open = self._gate.is_open, False
+        await to_the_end(self._close(was_open=was_open))
 
-    async def _close(self) -> None:
+    async def _close(self, *, was_open: bool) -> None:
         async with self._opening:
-            if not self._gate.is_open:
+            if not was_open:
                 return
-            self._gate.is_open = False
             await self._steering.close()
             await self._gate.emptied()
             await self._announcer.close(self.settings.shutdown_grace)

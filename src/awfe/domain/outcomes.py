@@ -47,7 +47,7 @@ class ErrorInfo(msgspec.Struct, frozen=True):
     @property
     def first_line(self) -> str:
         """The type and the first line of the message."""
-        return f"{self.type}: {self.message}".splitlines()[0]
+        return f"{self.type}: {self.message}".splitlines()[0].removesuffix(": ")
 
 
 def storable(text: str, limit: int) -> str:

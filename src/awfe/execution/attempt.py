@@ -51,6 +51,7 @@ class Attempt:
         self._timers: list[asyncio.TimerHandle] = []
         self._cut = Cut.NONE
         self.error: BaseException | None = None
+        self.described: ErrorInfo | None = None
         self.timed_out = False
         self.task: asyncio.Task[BaseException | None] | None = None
 
@@ -152,7 +153,8 @@ class Attempt:
             error = TimeoutError(f"{self.name} took longer than its timeout of {timeout:g} s")
             error.__cause__ = cause
         self.error = error
-        return Outcome(self._ending(error), delta, self._tail.text(), self._info_of(error), alive)
+        self.described = self._description(error)
+        return Outcome(self._ending(error), delta, self._tail.text(), self.described, alive)
 
     def _raised(self) -> BaseException | None:
         task = self.task
@@ -170,7 +172,7 @@ class Attempt:
             return Ending.STOPPED
         return Ending.FAILED
 
-    def _info_of(self, error: BaseException | None) -> ErrorInfo | None:
+    def _description(self, error: BaseException | None) -> ErrorInfo | None:
         expected = isinstance(error, asyncio.CancelledError) and self._cut is not Cut.NONE
         return None if error is None or expected else ErrorInfo.of(error)
 

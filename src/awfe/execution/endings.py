@@ -34,7 +34,7 @@ def halted(name: str, state: WorkflowState, attempt: Attempt | None = None) -> W
 
 def _failed(head: Head, attempt: Attempt | None, step: str) -> StepError:
     cause = None if attempt is None else attempt.error
-    what = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+    what = type(cause).__name__ if attempt is None or attempt.described is None else attempt.described.first_line
     if head.step_state is StepState.INTERRUPTED:
         what = "interrupted, because the engine was closed"
     kind = StepTimeout if attempt is not None and attempt.timed_out else StepError
