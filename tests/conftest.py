@@ -64,7 +64,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:  # noqa: ANN401 - xdist has no types
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """Do the same under xdist, where only the workers collect."""
     _start_servers(node.config, ids)
 

@@ -40,7 +40,7 @@ class Database(ABC):
         seconds for the list to become empty.
         """
         deadline = time.monotonic() + settle
-        while (ids := await self._sessions()) and time.monotonic() < deadline:  # noqa: ASYNC110 - no event tells
+        while (ids := await self._sessions()) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         return ids
 

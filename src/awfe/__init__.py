@@ -13,7 +13,7 @@ from awfe.domain.records import (
 )
 from awfe.domain.retry import Retry
 from awfe.domain.states import Cause, StepState, WorkflowState
-from awfe.domain.step import BaseStep, step
+from awfe.domain.step import BaseStep, StepLike, step
 from awfe.engine import Engine
 from awfe.errors import (
     AwfeError,
@@ -64,6 +64,7 @@ __all__ = [
     "SchemaOutdated",
     "Settings",
     "StepError",
+    "StepLike",
     "StepNotFound",
     "StepState",
     "StepTimeout",

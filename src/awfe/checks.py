@@ -1,7 +1,7 @@
 """What callers give, refused with what to give instead."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from awfe.domain.states import WorkflowState
@@ -35,6 +35,17 @@ def name(given: object) -> None:
         return
     msg = f"the workflow name {given!r:.60} {problem}"
     raise InvalidInput(msg)
+
+
+def steps(given: Any) -> list[Any]:
+    """Return the steps as a list; refuses what is no list of them, and an empty one."""
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        msg = f"steps={given!r:.100}: give a list of steps"
+        raise InvalidInput(msg)
+    if not (listed := list(given)):
+        msg = "there are no steps: give at least one"
+        raise InvalidInput(msg)
+    return listed
 
 
 def _is_control(character: str) -> bool:

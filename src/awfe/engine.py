@@ -15,9 +15,9 @@ from awfe.domain.states import Verb, WorkflowState
 from awfe.domain.step import StepLike
 from awfe.errors import InvalidInput
 from awfe.execution.handle import Handle
-from awfe.execution.shielding import to_the_end
 from awfe.lifecycle import Lifecycle
 from awfe.persistence.writes import Found
+from awfe.shielding import to_the_end
 
 
 class Engine(Lifecycle):
@@ -50,13 +50,8 @@ class Engine(Lifecycle):
         async with self._gate.passing():
             checks.name(name)
             delta = Delta.of({} if context is None else context)
-            specs = [step.save(position, each) for position, each in enumerate(steps, 1)]
-            if not specs:
-                msg = f"{name!r} has no steps: give at least one"
-                raise InvalidInput(msg)
-            for spec in specs:
-                if spec.impl.startswith("__main__:"):
-                    self._log.warning("%s is defined in __main__: another process can't find it", spec.impl)
+            specs = [step.save(position, each) for position, each in enumerate(checks.steps(steps), 1)]
+            self._warn_of_main({spec.impl for spec in specs if spec.impl.startswith("__main__:")})
             await self._writes.create(name, delta, specs, By.of(actor, reason), self._crew.clock())
             return await self._reads.workflow(name)
 

@@ -20,13 +20,13 @@ from awfe.execution.crew import Crew, Hook, Log
 from awfe.execution.gate import Gate
 from awfe.execution.line import Line
 from awfe.execution.output import Redirect, writer_to
-from awfe.execution.shielding import to_the_end
 from awfe.execution.steering import Steering
 from awfe.persistence.locks import Locks, locks_for
 from awfe.persistence.reads import Reads
 from awfe.persistence.session import Database
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
+from awfe.shielding import to_the_end
 
 
 class Lifecycle:
@@ -62,6 +62,7 @@ class Lifecycle:
         )
         self._steering = Steering(self._crew, self._gate)
         self._locks: Locks | None = None
+        self._warned_of: set[str] = set()
 
     def __repr__(self) -> str:
         """Name the database, without its password."""
@@ -119,6 +120,12 @@ class Lifecycle:
     ) -> None:
         """Close the engine."""
         await self.close()
+
+    def _warn_of_main(self, impls: set[str]) -> None:
+        """Warn once of each step that only this program can find."""
+        for impl in impls - self._warned_of:
+            self._log.warning("%s is defined in __main__: another program can't find it", impl)
+        self._warned_of |= impls
 
     # --- hooks
 

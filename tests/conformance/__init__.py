@@ -1,0 +1,1 @@
+"""What awfe promises, shown on every database."""

@@ -12,7 +12,7 @@ from tests.conformance.steps import Hold, Note, World
 from tests.databases import Database
 
 # Short enough for a test that has to wait for them, long enough for a machine that is busy.
-QUICK = {
+QUICK: dict[str, Any] = {
     "poll_interval": 0.05,
     "takeover_delay": 0.05,
     "stop_grace": 5.0,

@@ -114,7 +114,10 @@ class Context(MutableMapping[str, Any]):
         Delta.of(values or {}).apply(self._committed)
         self._encoded = dict(self._committed)
         self._live: dict[str, Any] = {}
-        self._removed: dict[str, None] = {}
+        # Each removal has a number, so that one made while a change is being saved is not taken for saved.
+        self._removed: dict[str, int] = {}
+        self._removals = 0
+        self._collected: dict[str, int] = {}
         self._services: Services = _Detached()
         self.workflow = workflow
         self.step = step or StepInfo()
@@ -145,7 +148,8 @@ class Context(MutableMapping[str, Any]):
         """Remove a key."""
         del self._encoded[key]
         self._live.pop(key, None)
-        self._removed[key] = None
+        self._removals += 1
+        self._removed[key] = self._removals
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the keys, in the order in which they were first set."""
@@ -194,12 +198,13 @@ class Context(MutableMapping[str, Any]):
             for key, data in self._encoded.items()
             if key in self._removed or self._committed.get(key) != data
         }
+        self._collected = dict(self._removed)
         return Delta(changed, tuple(key for key in self._removed if key in self._committed))
 
     def commit(self, delta: Delta) -> None:
-        """Take a collected change as saved."""
+        """Take the change that was collected last as saved."""
         delta.apply(self._committed)
-        self._removed.clear()
+        self._removed = {key: n for key, n in self._removed.items() if n != self._collected.get(key)}
 
     @property
     def size(self) -> int:

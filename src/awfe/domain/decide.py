@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import assert_never
 
 from awfe.domain import moves
 from awfe.domain.moves import Ended, Head, Move
@@ -62,6 +63,8 @@ def decide(situation: Situation, outcome: Outcome) -> Move:
             ended = _ended(situation, outcome, StepState.INTERRUPTED)
             rerun = situation.policies.rerun
             return moves.shut_down(head, ended, rerun=rerun, resumable=resumable, alive=outcome.alive)
+        case _:
+            assert_never(outcome.ending)
 
 
 def _after_failure(situation: Situation, outcome: Outcome) -> Move:

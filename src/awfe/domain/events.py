@@ -1,7 +1,6 @@
 """The lines of a history, which observers get as they are committed."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from awfe.domain.context import Delta
 from awfe.domain.moves import Ended, Move, Noted
@@ -38,28 +37,22 @@ def of_ended(workflow: str, ended: Ended, after: WorkflowState) -> Event:
 
 
 def of_noted(workflow: str, noted: Noted, before: WorkflowState | None, after: WorkflowState | None) -> Event:
-    """Return the line of what somebody did; where nobody gave a reason, what awfe itself noted stands for one."""
+    """Return the line of what somebody did; what awfe itself noted stands in for a runner's name, or for a reason."""
+    ran = noted.cause is Cause.RUN
     step = noted.position + (noted.cause is Cause.RESET_FROM)
     return Event(
         workflow,
         noted.at,
         noted.cause,
         None if noted.cause in _WHOLE else step,
-        None,
+        noted.attempt,
         before,
         after,
-        noted.by.actor,
-        noted.by.reason or noted.detail,
+        noted.by.actor or (noted.detail if ran else None),
+        noted.by.reason or (None if ran else noted.detail),
         changes_of(noted.delta),
         None,
     )
-
-
-def of_checkpoint(workflow: str, at: datetime, position: int, attempt: int, delta: Delta) -> Event:
-    """Return the line of a checkpoint."""
-    running = WorkflowState.RUNNING
-    changes = changes_of(delta)
-    return Event(workflow, at, Cause.CHECKPOINT, position, attempt, running, running, None, None, changes, None)
 
 
 def of_move(move: Move) -> Iterator[Event]:
@@ -69,5 +62,3 @@ def of_move(move: Move) -> Iterator[Event]:
         yield of_ended(name, move.ended, after)
     if move.noted is not None:
         yield of_noted(name, move.noted, before, after)
-    if move.saved is not None:
-        yield of_checkpoint(name, move.saved.at, move.before.at, move.before.attempt, move.saved.delta)

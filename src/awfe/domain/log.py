@@ -13,7 +13,8 @@ from awfe.domain.states import Cause, StepState
 
 _OF_OUTCOME = {f"step_{outcome}": outcome for outcome in StepState}
 # What an operator did to the current step gives it a fresh budget of retries.
-_NEW_BUDGET = frozenset((Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE))
+_NEW_BUDGET = frozenset((Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE, Cause.STOP))
+_PASSED = (StepState.COMPLETED, StepState.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def _add(progress: Progress, entry: Entry) -> None:
         progress.reached = max(progress.reached, position)
         progress.attempts[position] = entry.attempt
         progress.ended[position] = outcome
+        if outcome in _PASSED:
+            progress.failures = 0
         progress.failures += outcome is StepState.ERROR
         if outcome is StepState.INTERRUPTED:
             progress.interrupted_rev = entry.rev

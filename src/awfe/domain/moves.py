@@ -83,7 +83,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A line that this move adds to the history; `position` is that of its change in the context."""
+    """A line that this move adds to the history; `position` is that of its change in the context.
+
+    `attempt` is only that of a checkpoint; `detail` is what awfe itself has to say.
+    """
 
     cause: Cause
     at: datetime
@@ -91,26 +94,18 @@ class Noted:
     by: By = NOBODY
     delta: Delta = NO_CHANGE
     detail: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """What a step changed up to a checkpoint."""
-
-    at: datetime
-    delta: Delta
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A step from one head to the next, with the attempt it ends, the line it notes, the checkpoint it saves."""
+    """A step from one head to the next, with the attempt that it ends and the line that it notes."""
 
     cause: Cause
     before: Head
     after: Head
     ended: Ended | None = None
     noted: Noted | None = None
-    saved: Saved | None = None
 
     def __post_init__(self) -> None:
         """Hold every move to the table of transitions."""
@@ -177,7 +172,8 @@ def step_passed(head: Head, ended: Ended, state: WorkflowState, next_attempt: in
 
 def checkpointed(head: Head, delta: Delta, now: datetime) -> Move:
     """A step that goes on has saved what it changed so far."""
-    return Move(Cause.CHECKPOINT, head, replace(head, rev=head.rev + 1), saved=Saved(now, delta))
+    noted = Noted(Cause.CHECKPOINT, now, head.at, delta=delta, attempt=head.attempt)
+    return Move(Cause.CHECKPOINT, head, replace(head, rev=head.rev + 1), noted=noted)
 
 
 def retried(head: Head, ended: Ended, due_at: datetime | None) -> Move:

@@ -52,10 +52,15 @@ class ErrorInfo(msgspec.Struct, frozen=True):
 
 def storable(text: str, limit: int) -> str:
     """Return a text that every database takes: no NUL, no lone surrogate, its middle left out beyond the limit."""
-    if len(text) > limit:
-        half = limit // 2 - 20
-        text = f"{text[:half]}\n… {len(text) - 2 * half} characters …\n{text[-half:]}"
-    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+    shortened = _shortened(text, limit).replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+    return _shortened(shortened, limit)
+
+
+def _shortened(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    half = limit // 2 - 20
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters …\n{text[-half:]}" if half > 0 else text[:limit]
 
 
 @dataclass(frozen=True, slots=True)

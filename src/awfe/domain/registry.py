@@ -16,29 +16,45 @@ GROUP = "awfe.steps"
 _MAX_NAME = 255
 
 _classes: dict[str, type[Any]] = {}
-_names: dict[type[Any], str] = {}
+_names: dict[type[Any], tuple[str, ...]] = {}
 
 
-def register(cls: type[Any], name: str | None, aliases: Iterable[str]) -> None:
+def register(cls: type[Any], name: str | None, aliases: tuple[str, ...]) -> None:
     """Register a class under its own name and its old ones; raises `InvalidInput` when another class has one."""
     origin = f"{cls.__module__}:{cls.__qualname__}"
-    names = (origin if name is None else name, *aliases)
+    again = _remade(cls, origin) if name is None else ()
+    names = again or (origin if name is None else name, *_listed(aliases, origin))
     for each in names:
-        if type(each) is not str or not 0 < len(each) <= _MAX_NAME:
-            msg = f"{origin}: the step name {each!r:.300} is not a str of 1 to {_MAX_NAME} characters"
+        if type(each) is not str or not 0 < len(each) <= _MAX_NAME or not each.isprintable():
+            msg = f"{origin}: the step name {each!r:.300} is not a str of 1 to {_MAX_NAME} printable characters"
             raise InvalidInput(msg)
         other = _classes.get(each)
-        # The same class made again, as by dataclass(slots=True) or a reload, takes the place of the first.
+        # The same class made again, as by a reload, takes the place of the first.
         if other is not None and f"{other.__module__}:{other.__qualname__}" != origin:
             msg = f"the step name {each!r} belongs to {other.__module__}:{other.__qualname__}; {origin} needs another"
             raise InvalidInput(msg)
     _classes.update(dict.fromkeys(names, cls))
-    _names[cls] = names[0]
+    _names[cls] = names
+
+
+def _listed(aliases: tuple[str, ...], origin: str) -> tuple[str, ...]:
+    if isinstance(aliases, str):
+        msg = f"{origin}: aliases={aliases!r} is a str; give a tuple of names"
+        raise InvalidInput(msg)
+    return tuple(aliases)
+
+
+def _remade(cls: type[Any], origin: str) -> tuple[str, ...]:
+    """Return the names of the class that this one replaces: `dataclass(slots=True)` makes it anew, without them."""
+    for other, names in reversed(_names.items()):
+        if f"{other.__module__}:{other.__qualname__}" == origin:
+            return names if vars(other).get("work") is vars(cls).get("work") else ()
+    return ()
 
 
 def name_of(cls: type[Any], label: str) -> str:
     """Return the name a class is saved under; raises `InvalidInput` when another class has since taken it."""
-    name = _names[cls]
+    name = _names[cls][0]
     if _classes[name] is not cls:
         msg = f"{label}: two different classes are called {name!r}, and the other one came later; rename one"
         raise InvalidInput(msg)
@@ -48,15 +64,23 @@ def name_of(cls: type[Any], label: str) -> str:
 def find(name: str) -> type[Any]:
     """Return the class of a saved name; raises `LookupError` with what is registered and what is closest."""
     if name not in _classes:
-        for entry in entry_points(group=GROUP):
-            entry.load()
+        _load_entry_points(name)
     if name in _classes:
         return _classes[name]
     close = difflib.get_close_matches(name, _classes, n=1)
-    meant = f"; did you mean {close[0]!r}?" if close else ""
+    meant = f"; did you mean {close[0]!r}?" if close else "."
     known = ", ".join(sorted(_classes)[:20]) or "none"
     msg = f"no step is registered as {name!r}{meant} Import its module, or name it in step_modules. Registered: {known}"
     raise LookupError(msg)
+
+
+def _load_entry_points(wanted: str) -> None:
+    for entry in entry_points(group=GROUP):
+        try:
+            entry.load()
+        except Exception as error:
+            msg = f"no step is registered as {wanted!r}, and the entry point {entry.name!r} can't be loaded: {error!r}"
+            raise LookupError(msg) from error
 
 
 def allow(modules: Iterable[str]) -> None:

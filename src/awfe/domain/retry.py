@@ -32,6 +32,8 @@ class Retry:
 
     def delay(self, failures: int) -> float:
         """Return the seconds to wait after so many failures in a row."""
+        if not self.wait:
+            return 0.0
         try:
             return min(self.wait * self.factor ** (failures - 1), self.max_wait)
         except OverflowError:

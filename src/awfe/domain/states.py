@@ -94,7 +94,7 @@ class Transition(NamedTuple):
     after: tuple[WorkflowState, ...]
 
 
-_PENDING, _RUNNING, _WAITING, _PAUSED, _STOPPED, _ERROR, _COMPLETED, _, _ROLLED_BACK = WorkflowState
+_PENDING, _RUNNING, _, _PAUSED, _STOPPED, _ERROR, _COMPLETED, _, _ = WorkflowState
 _GOES_ON = (_RUNNING, _PAUSED, _STOPPED, _COMPLETED)
 _AT_REST = (_PENDING, _PAUSED, _STOPPED, _ERROR)
 
@@ -116,9 +116,10 @@ TRANSITIONS = (
     Transition(Cause.RESET_FROM, (_PAUSED, _STOPPED, _ERROR, _COMPLETED), (_PAUSED, _PENDING)),
     Transition(Cause.SKIP, _AT_REST, (_PAUSED, _COMPLETED)),
     *(Transition(Cause.UPDATE_CONTEXT, (state,), (state,)) for state in _AT_REST),
-    Transition(Cause.DELETE, (*_AT_REST, _COMPLETED, _ROLLED_BACK), ()),
+    Transition(Cause.DELETE, (*_AT_REST, _COMPLETED), ()),
 )
 
+REACHABLE = {state for transition in TRANSITIONS for state in transition.after}
 ALLOWED = {(t.cause, b, a) for t in TRANSITIONS for b in t.before for a in t.after}
 
 # Only these states may have an attempt running, an end, no current step: the schema holds it as CHECKs.
@@ -165,8 +166,8 @@ _REFUSALS = (Answer.REFUSED, Answer.ERROR_STATE, Answer.LOCKED)
 
 
 def allowed_in(verb: Verb) -> tuple[WorkflowState, ...]:
-    """Return the states in which a verb does something."""
-    return tuple(state for state, answer in VERBS[verb].items() if answer not in _REFUSALS)
+    """Return the states in which a verb does something, of those that a workflow can be in."""
+    return tuple(state for state, answer in VERBS[verb].items() if answer not in _REFUSALS and state in REACHABLE)
 
 
 def diagram() -> str:

@@ -71,6 +71,7 @@ class BaseStep:
         return clone
 
 
+_UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
 StepLike = BaseStep | Callable[[], BaseStep]
 
 
@@ -82,8 +83,7 @@ def policies_of(step: BaseStep) -> Policies:
     """Return the policies of a step: those of its class, then those of this use; raises `InvalidInput`."""
     given = {name: getattr(type(step), name) for name in POLICIES} | _overrides(step)
     try:
-        policies = Policies(**given)
-        msgspec.convert(msgspec.to_builtins(policies), Policies)
+        policies = msgspec.convert(msgspec.to_builtins(given), Policies)
     except (TypeError, msgspec.ValidationError) as error:
         msg = f"{type(step).__qualname__}: {error}; the policies are {', '.join(POLICIES)}"
         raise InvalidInput(msg) from error
@@ -106,16 +106,14 @@ class StepSpec(msgspec.Struct, frozen=True):
         """Make the step again; raises `LookupError` for an unknown name, `InvalidInput` for unfit arguments."""
         cls = registry.find(self.impl)
         try:
-            loaded = cls(**msgspec.json.decode(self.args))
+            loaded = cast("BaseStep", cls(**msgspec.json.decode(self.args)))
         except Exception as error:
             msg = (
                 f"step {self.position}: the saved arguments {self.args.decode()} don't fit {cls.__qualname__}: {error}"
             )
             raise InvalidInput(msg) from error
         overrides = msgspec.json.decode(self.policies)
-        if "retry" in overrides:
-            overrides["retry"] = msgspec.convert(overrides["retry"], Retry)
-        return cast("BaseStep", loaded).using(**overrides) if overrides else cast("BaseStep", loaded)
+        return loaded.using(**overrides) if overrides else loaded
 
 
 def save(position: int, item: object) -> StepSpec:
@@ -131,7 +129,10 @@ def save(position: int, item: object) -> StepSpec:
     args = _arguments(made, label)
     encoded = encode(args, label, InvalidInput)
     overrides = msgspec.json.encode(_overrides(made))
-    return StepSpec(position, cls.__name__, impl, encoded, overrides)
+    spec = StepSpec(position, cls.__name__, impl, encoded, overrides)
+    # What can't be made again from what is saved is refused now, not when it is to run.
+    spec.load()
+    return spec
 
 
 def _instance(position: int, item: object) -> BaseStep:
@@ -149,14 +150,15 @@ def _instance(position: int, item: object) -> BaseStep:
 
 def _arguments(made: BaseStep, label: str) -> dict[str, Any]:
     if not dataclasses.is_dataclass(made):
-        if vars(made).keys() - {"_using"}:
+        slots = [name for each in type(made).__mro__[:-2] for name in vars(each).get("__slots__", ())]
+        if slots or vars(made).keys() - {"_using"}:
             msg = f"{label}: it has attributes, which are lost when it is saved; make it a dataclass"
             raise InvalidInput(msg)
         return {}
     fields = dataclasses.fields(made)
     for field in fields:
-        if field.name in POLICIES:
-            msg = f"{label}: the field {field.name!r} is named like a policy; give it another name, or use .using()"
+        if field.name in dir(BaseStep):
+            msg = f"{label}: the field {field.name!r} is named like a policy or method of steps; give it another name"
             raise InvalidInput(msg)
     return {field.name: getattr(made, field.name) for field in fields if field.init}
 
@@ -194,10 +196,11 @@ def _from_function(
     if unknown:
         msg = f"@step: unknown {', '.join(sorted(unknown))}; the policies are {', '.join(POLICIES)}"
         raise InvalidInput(msg)
-    _, *parameters = inspect.signature(function).parameters.values()
-    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
-        msg = f"@step {function.__qualname__}: name every parameter; *args and **kwargs can't be saved"
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters or any(p.kind in _UNNAMED for p in parameters[1:]):
+        msg = f"@step {function.__qualname__}: it takes ctx, and then arguments that have names; no *args, no **kwargs"
         raise InvalidInput(msg)
+    del parameters[0]
 
     async def work(self: BaseStep, ctx: Context) -> None:
         return await function(ctx, **{p.name: getattr(self, p.name) for p in parameters})
@@ -209,7 +212,7 @@ def _from_function(
         "__annotations__": {p.name: p.annotation for p in parameters},
         "work": work,
         **policies,
-        **{p.name: _default(p) for p in parameters if p.default is not p.empty},
+        **{p.name: _field(p) for p in parameters},
     }
     keywords = {"name": name, "aliases": aliases}
     made: type[BaseStep] = types.new_class(
@@ -218,7 +221,11 @@ def _from_function(
     return dataclasses.dataclass(made)
 
 
-def _default(parameter: inspect.Parameter) -> Any:
-    if isinstance(parameter.default, (list, dict)):
-        return dataclasses.field(default_factory=functools.partial(copy.deepcopy, parameter.default))
-    return parameter.default
+def _field(parameter: inspect.Parameter) -> Any:
+    """Return the dataclass field of a parameter; a default that could be changed is copied for each step."""
+    options: dict[str, Any] = {"kw_only": parameter.kind is parameter.KEYWORD_ONLY}
+    if parameter.default is parameter.empty:
+        return dataclasses.field(**options)
+    if type(parameter.default).__hash__ is None:
+        return dataclasses.field(default_factory=functools.partial(copy.deepcopy, parameter.default), **options)
+    return dataclasses.field(default=parameter.default, **options)

@@ -34,8 +34,8 @@ def locked(head: Head) -> WorkflowLocked:
 
 def refusal(head: Head, verb: Verb, answer: Answer) -> InvalidState:
     """Return the refusal that names the state, the verb and the states that allow it."""
-    where = f"{head.name!r} is {head.state}"
-    states = ", ".join(allowed_in(verb))
+    where = f"{head.name!r} is in state {head.state}"
+    states = ", ".join(state for state in allowed_in(verb) if state is not head.state)
     if answer is Answer.ERROR_STATE:
         hint = "mend the cause, then restart, reset or skip its step"
         return ErrorState(head.name, f"{where}: {verb} is allowed in {states}; {hint}")
@@ -45,7 +45,7 @@ def refusal(head: Head, verb: Verb, answer: Answer) -> InvalidState:
 def reset(head: Head, progress: Progress, by: By, now: datetime, *, kept: Delta, delta: Delta) -> Move:
     """Make the failed, stopped or interrupted step pending again; `kept` is what its attempt changed."""
     check(head, Verb.RESET)
-    note = Noted(Cause.RESET, now, max(progress.reached, head.at), by, kept.then(delta))
+    note = Noted(Cause.RESET, now, progress.reached, by, kept.then(delta))
     return Move(Cause.RESET, head, _at_rest(head, WorkflowState.PAUSED), noted=note)
 
 

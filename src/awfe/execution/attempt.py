@@ -150,7 +150,7 @@ class Attempt:
         self.timed_out = self._cut is Cut.TIMEOUT and error is not None
         if self.timed_out:
             cause = error
-            error = TimeoutError(f"{self.name} took longer than its timeout of {timeout:g} s")
+            error = TimeoutError(f"took longer than its timeout of {timeout:g} s")
             error.__cause__ = cause
         self.error = error
         self.described = self._description(error)

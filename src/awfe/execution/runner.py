@@ -20,8 +20,8 @@ from awfe.errors import LockLost, WorkflowStopped
 from awfe.execution import endings
 from awfe.execution.attempt import Attempt, Cut
 from awfe.execution.crew import Crew
-from awfe.execution.shielding import surely, to_the_end
 from awfe.execution.tenure import Tenure
+from awfe.shielding import surely, to_the_end
 
 
 class Run:

@@ -82,6 +82,9 @@ class Steering:
 
     async def at_rest(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do something that needs a workflow at rest; one whose runner is gone is brought to rest first."""
+        run = self.control.get(name)
+        if run is not None and not run.in_line:
+            await run.settled()
         try:
             return await act()
         except WorkflowLocked:

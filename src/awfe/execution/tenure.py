@@ -21,6 +21,7 @@ class Tenure:
         self._head = head
         self._on_end = on_end
         self._regaining: asyncio.Task[None] | None = None
+        self._last_error: Exception | None = None
         held.watch(self._lost)
 
     async def hold(self) -> None:
@@ -52,7 +53,7 @@ class Tenure:
             self._on_end()
             name = self._head().name
             msg = f"{name!r}: the lock could not be taken again for {self._crew.settings.db_retry_for:g} s"
-            raise StoreUnavailable(msg) from None
+            raise StoreUnavailable(msg) from self._last_error
         except AwfeError:
             self._on_end()
             raise
@@ -64,7 +65,7 @@ class Tenure:
                 if await self._held.regain():
                     return
             except Exception as error:  # noqa: BLE001 - whatever it is, the lock is not held, and time is bounded
-                self._crew.log.debug("locking again: %r", error)
+                self._last_error = error
             await self._check_token()
             await asyncio.sleep(_PAUSE)
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from awfe.domain.context import NO_CHANGE, Delta
-from awfe.domain.moves import By, Ended, Head, Move, Noted, Saved
+from awfe.domain.moves import By, Ended, Head, Move, Noted
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.states import Cause, StepState, WorkflowState
 
@@ -75,18 +75,6 @@ def attempt_row(move: Move, ended: Ended) -> dict[str, Any]:
     }
 
 
-def checkpoint_row(move: Move, saved: Saved) -> dict[str, Any]:
-    """Return the row of a checkpoint."""
-    return {
-        "workflow_id": move.after.id,
-        "rev": move.after.rev,
-        "position": move.before.position,
-        "attempt": move.before.attempt,
-        "at": saved.at,
-        "changes": pack(saved.delta) or "{}",
-    }
-
-
 def event_row(head: Head, noted: Noted, uid: str, before: WorkflowState | None) -> dict[str, Any]:
     """Return the row of a line of the history; `head` is the one after it."""
     return {
@@ -96,6 +84,7 @@ def event_row(head: Head, noted: Noted, uid: str, before: WorkflowState | None) 
         "at": noted.at,
         "cause": noted.cause.value,
         "position": noted.position,
+        "attempt": noted.attempt,
         "before": before and before.value,
         "after": head.state.value,
         "actor": noted.by.actor,
@@ -129,7 +118,7 @@ def ended_of(row: Row) -> Ended:
 def noted_of(row: Row) -> Noted:
     """Return the line that a row of `awfe_event` holds."""
     by = By(row.actor, row.reason)
-    return Noted(Cause(row.cause), row.at, row.position, by, unpack(row.changes), row.detail)
+    return Noted(Cause(row.cause), row.at, row.position, by, unpack(row.changes), row.detail, row.attempt)
 
 
 def arguments_of(data: bytes | str) -> Mapping[str, Any]:

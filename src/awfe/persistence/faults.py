@@ -19,15 +19,13 @@ _REJECTED: Final = frozenset((1044, 1045, 1049, 1698, "28P01", "28000", "3D000")
 def code_of(error: BaseException) -> int | str | None:
     """Return the server's own code of an error: a MySQL number, an SQLSTATE, or SQLite's name."""
     origin = getattr(error, "orig", None) or error
-    for found in (
-        getattr(origin, "sqlstate", None),
-        getattr(origin, "sqlite_errorname", None),
-        getattr(origin.__cause__, "sqlite_errorname", None),
-    ):
-        if found:
-            return str(found)
     first = origin.args[0] if origin.args else None
-    return first if isinstance(first, int) else None
+    if isinstance(first, int) and not isinstance(origin, OSError):
+        # pymysql's errors have an SQLSTATE too, but most share one.
+        return first
+    named = (origin, origin.__cause__)
+    found = (getattr(each, name, None) for each in named for name in ("sqlstate", "sqlite_errorname"))
+    return next((str(code) for code in found if code), None)
 
 
 def is_foreign(error: BaseException) -> bool:

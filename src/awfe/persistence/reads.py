@@ -1,6 +1,7 @@
 """What is read: workflows, lists, histories, and the log that a workflow adds up to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -10,25 +11,22 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    literal,
-    literal_column,
     null,
     select,
     tuple_,
-    union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events
 from awfe.domain.context import Delta
-from awfe.domain.log import Entry
+from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
 from awfe.domain.records import Event, Tombstone, Workflow, WorkflowSummary
 from awfe.domain.states import Cause, StepState, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowNotFound
 from awfe.persistence import codec, views
-from awfe.persistence.schema import attempt, checkpoint, event, step, tombstone, workflow
+from awfe.persistence.schema import attempt, event, step, tombstone, workflow
 from awfe.persistence.session import Database
 
 _W: Final = len(workflow.c)
@@ -39,32 +37,22 @@ _WITH_STEPS: Final = (
     select(workflow, step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies)
     .join(step, step.c.workflow_id == workflow.c.id)
     .where(workflow.c.name == bindparam("name"))
-    .order_by(step.c.position)
 )
-# An attempt's changes count only when it was completed, so the others are not even sent.
-_LOG: Final = union_all(
-    select(
-        literal(0).label("sort"),
-        literal(0).label("seq"),
-        attempt.c.rev,
-        attempt.c.outcome.label("what"),
-        attempt.c.position,
-        attempt.c.attempt,
-        case((attempt.c.outcome == StepState.COMPLETED.value, attempt.c.changes)).label("changes"),
-    ).where(attempt.c.workflow_id == _id),
-    select(
-        literal(1),
-        literal(0),
-        checkpoint.c.rev,
-        literal_column("'checkpoint'"),
-        checkpoint.c.position,
-        checkpoint.c.attempt,
-        checkpoint.c.changes,
-    ).where(checkpoint.c.workflow_id == _id),
-    select(literal(1), event.c.id, event.c.rev, event.c.cause, event.c.position, literal(0), event.c.changes).where(
-        event.c.workflow_id == _id
-    ),
-).order_by("rev", "sort", "seq")
+# An attempt's changes count only when it was completed, so the others are not even sent. What is read here is put in
+# order here: a server that sorts rows with long texts does it in a file.
+_ENDED: Final = select(
+    attempt.c.rev,
+    attempt.c.outcome,
+    attempt.c.position,
+    attempt.c.attempt,
+    case((attempt.c.outcome == StepState.COMPLETED.value, attempt.c.changes)),
+).where(attempt.c.workflow_id == _id)
+_LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
+_NOTED: Final = select(*_LINE).where(event.c.workflow_id == _id)
+# Each workflow has a line of its creation, so an inner join finds it.
+_LOCKED: Final = select(workflow, *_LINE).join(event, event.c.workflow_id == workflow.c.id).with_for_update(of=workflow)
+_LOCKED_BY_NAME: Final = _LOCKED.where(workflow.c.name == bindparam("name"))
+_LOCKED_BY_ID: Final = _LOCKED.where(workflow.c.id == _id)
 _NEWEST: Final = select(attempt.c.position, func.max(attempt.c.attempt)).where(attempt.c.workflow_id == _id)
 _LAST_ATTEMPTS: Final = select(attempt).where(
     attempt.c.workflow_id == _id,
@@ -101,11 +89,28 @@ _STATS: Final = select(workflow.c.state, func.count()).group_by(workflow.c.state
 
 async def log_of(session: AsyncSession, workflow_id: int) -> list[Entry]:
     """Return the log of a workflow, in order."""
-    rows = await session.execute(_LOG, {"id": workflow_id})
-    return [
-        Entry(rev, Cause(what if sort else f"step_{what}"), position, number, codec.unpack(changes))
-        for sort, _, rev, what, position, number, changes in rows
+    lines = (await session.execute(_NOTED, {"id": workflow_id})).all()
+    return await _log(session, workflow_id, lines)
+
+
+async def locked_with_log(session: AsyncSession, name: str, workflow_id: int | None) -> tuple[Head, Progress]:
+    """Lock a workflow, by id where it is known; returns its head and what its log adds up to."""
+    statement = _LOCKED_BY_NAME if workflow_id is None else _LOCKED_BY_ID
+    rows = (await session.execute(statement, {"name": name, "id": workflow_id})).all()
+    head = codec.head_of(found(rows[0] if rows else None, name)[:_W])
+    return head, replay(await _log(session, head.id, [row[_W:] for row in rows]))
+
+
+async def _log(session: AsyncSession, workflow_id: int, lines: Iterable[Sequence[Any]]) -> list[Entry]:
+    log = [
+        ((rev, 0, 0), Entry(rev, Cause(f"step_{outcome}"), position, number, codec.unpack(changes)))
+        for rev, outcome, position, number, changes in await session.execute(_ENDED, {"id": workflow_id})
     ]
+    log += [
+        ((rev, 1, seq), Entry(rev, Cause(cause), position, number or 0, codec.unpack(changes)))
+        for rev, seq, cause, position, number, changes in lines
+    ]
+    return [entry for _, entry in sorted(log, key=itemgetter(0))]
 
 
 async def unsaved(session: AsyncSession, head: Head) -> Delta:
@@ -136,7 +141,7 @@ class Reads:
         async def work(session: AsyncSession) -> tuple[Head, list[StepSpec]]:
             rows = (await session.execute(_WITH_STEPS, {"name": name})).all()
             head = codec.head_of(found(rows[0] if rows else None, name)[:_W])
-            return head, [_spec(row[_W:]) for row in rows]
+            return head, _specs(rows)
 
         return await self._database.read(work)
 
@@ -149,7 +154,7 @@ class Reads:
             # Another transaction may have moved it since: what is younger than the head is not looked at.
             log = [entry for entry in await log_of(session, head.id) if entry.rev <= head.rev]
             attempts = (await session.execute(_LAST_ATTEMPTS, {"id": head.id})).all()
-            return views.workflow(head, [_spec(row[_W:]) for row in rows], log, attempts)
+            return views.workflow(head, _specs(rows), log, attempts)
 
         return await self._database.read(work)
 
@@ -180,10 +185,6 @@ class Reads:
             for row in await session.execute(select(attempt).where(attempt.c.workflow_id == head.id)):
                 line = events.of_ended(name, codec.ended_of(row), WorkflowState(row.after))
                 lines.append(((row.rev, 0, 0), line))
-            for row in await session.execute(select(checkpoint).where(checkpoint.c.workflow_id == head.id)):
-                delta = codec.unpack(row.changes)
-                line = events.of_checkpoint(name, row.at, row.position, row.attempt, delta)
-                lines.append(((row.rev, 1, 0), line))
             for row in await session.execute(select(event).where(event.c.workflow_id == head.id)):
                 before = None if row.before is None else WorkflowState(row.before)
                 line = events.of_noted(name, codec.noted_of(row), before, WorkflowState(row.after))
@@ -224,6 +225,9 @@ def found(row: Any, name: str) -> Any:
     return row
 
 
-def _spec(row: Sequence[Any]) -> StepSpec:
-    position, name, impl, args, policies = row
-    return StepSpec(position, name, impl, args.encode(), policies.encode())
+def _specs(rows: Iterable[Sequence[Any]]) -> list[StepSpec]:
+    specs = (row[_W:] for row in rows)
+    return [
+        StepSpec(position, name, impl, args.encode(), policies.encode())
+        for position, name, impl, args, policies in sorted(specs, key=itemgetter(0))
+    ]

@@ -158,19 +158,6 @@ attempt = Table(
     mysql_charset="utf8mb4",
 )
 
-checkpoint = Table(
-    "awfe_checkpoint",
-    metadata,
-    Column("workflow_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("rev", BigInteger, primary_key=True, autoincrement=False),
-    Column("position", Integer, nullable=False),
-    Column("attempt", Integer, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    Column("changes", LongText, nullable=False),
-    mysql_engine="InnoDB",
-    mysql_charset="utf8mb4",
-)
-
 event = Table(
     "awfe_event",
     metadata,
@@ -181,6 +168,7 @@ event = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("cause", String(32), nullable=False),
     Column("position", Integer, nullable=False),
+    Column("attempt", Integer),
     Column("before", String(16)),
     Column("after", String(16), nullable=False),
     Column("actor", String(255)),

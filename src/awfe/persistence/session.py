@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from awfe.errors import AwfeError, ConfigError, StoreUnavailable
 from awfe.persistence import faults, schema, url
 from awfe.settings import Settings
+from awfe.shielding import to_the_end
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
@@ -140,7 +141,9 @@ class Database:
         while True:
             try:
                 async with asyncio.timeout(_TRANSACTION_LIMIT):
-                    return await once()
+                    # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the file
+                    # locked; so there a cancellation is delivered when the transaction is over.
+                    return await (to_the_end(once()) if self.kind == "sqlite" else once())
             except Exception as error:
                 if not faults.is_foreign(error):
                     raise

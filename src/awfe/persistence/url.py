@@ -39,11 +39,7 @@ def check(url: URL) -> URL:
         known = ", ".join(f"{name}+{driver}" for name, driver in DRIVERS.items())
         msg = f"{url.drivername!r} is not supported; use one of {known}"
         raise ConfigError(msg)
-    if dialect == "sqlite" and (
-        url.database in (None, "", ":memory:")
-        or "memory" in (url.query.get("mode"), url.query.get("vfs"))
-        or ":memory:" in str(url.database)
-    ):
+    if dialect == "sqlite" and _in_memory(url):
         msg = "an SQLite database in memory loses commits of other tasks; use a file, such as sqlite:///workflows.db"
         raise ConfigError(msg)
     driver = DRIVERS[dialect]
@@ -51,6 +47,11 @@ def check(url: URL) -> URL:
         msg = f"{dialect} needs the driver {driver}: {_EXTRAS.get(driver, f'pip install {driver}')}"
         raise ConfigError(msg)
     return url
+
+
+def _in_memory(url: URL) -> bool:
+    wanted = {value for name in ("mode", "vfs") for value in url.normalized_query.get(name, ())}
+    return not url.database or ":memory:" in url.database or not wanted.isdisjoint({"memory", "memdb"})
 
 
 def shown(url: URL) -> str:
@@ -64,7 +65,9 @@ def _with_driver(url: URL) -> URL:
     if not plus:
         driver = DRIVERS.get(scheme, "")
     if scheme not in DRIVERS or not driver:
-        msg = f"{url.drivername!r} is not supported; use {', '.join(DRIVERS)}"
+        # Somebody may have put a whole URL there, with its password.
+        what = repr(url.drivername) if url.drivername.replace("+", "_").isidentifier() else "that"
+        msg = f"{what} is not supported; use {', '.join(DRIVERS)}"
         raise ConfigError(msg)
     return url.set(drivername=f"{'mysql' if scheme == 'mariadb' else scheme}+{driver}")
 

@@ -16,15 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events, verbs
 from awfe.domain.context import NO_CHANGE, Delta, size_of
-from awfe.domain.log import Progress, replay
+from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName
 from awfe.domain.states import Answer, Cause, StepState, Verb, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import ContextError, LockLost, WorkflowExists
 from awfe.persistence import codec
-from awfe.persistence.reads import HEAD_BY_NAME, found, log_of, unsaved
-from awfe.persistence.schema import attempt, checkpoint, event, step, tombstone, workflow
+from awfe.persistence.reads import HEAD_BY_NAME, found, locked_with_log, unsaved
+from awfe.persistence.schema import attempt, event, step, tombstone, workflow
 from awfe.persistence.session import Database
 
 _LOCKED_BY_NAME: Final = HEAD_BY_NAME.with_for_update()
@@ -58,7 +58,6 @@ _LET_GO: Final = (
     .values(owner=None, rev=workflow.c.rev + 1)
 )
 _INSERT_ATTEMPT: Final = insert(attempt)
-_INSERT_CHECKPOINT: Final = insert(checkpoint)
 _INSERT_EVENT: Final = insert(event).inline()
 _NOTED: Final = select(event.c.id).where(event.c.uid == bindparam("uid")).with_for_update()
 _BURIED: Final = select(tombstone.c.id).where(tombstone.c.uid == bindparam("uid"))
@@ -145,10 +144,7 @@ class Writes:
 
         async def work(session: AsyncSession) -> Found:
             nonlocal tried, made
-            statement = _LOCKED_BY_NAME if workflow_id is None else _LOCKED_BY_ID
-            result = await session.execute(statement, {"name": name, "id": workflow_id})
-            head = codec.head_of(found(result.one_or_none(), name))
-            progress = replay(await log_of(session, head.id))
+            head, progress = await locked_with_log(session, name, workflow_id)
             if tried and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
                 return Found(head, progress)
             tried = True
@@ -223,7 +219,7 @@ class Writes:
             verbs.check(head, Verb.DELETE)
             before = head.state
             await session.execute(delete(workflow).where(workflow.c.id == head.id))
-            for table in (step, attempt, checkpoint, event):
+            for table in (step, attempt, event):
                 await session.execute(delete(table).where(table.c.workflow_id == head.id))
             row = {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
             await session.execute(insert(tombstone), row)
@@ -255,8 +251,6 @@ async def _put(session: AsyncSession, move: Move, uid: str) -> bool:
         return False
     if move.noted is not None:
         await session.execute(_INSERT_EVENT, codec.event_row(move.after, move.noted, uid, before.state))
-    if move.saved is not None:
-        await session.execute(_INSERT_CHECKPOINT, codec.checkpoint_row(move, move.saved))
     if move.ended is not None:
         await session.execute(_INSERT_ATTEMPT, codec.attempt_row(move, move.ended))
     return True

@@ -1,0 +1,270 @@
+"""Bad input is refused whole, with an error that says what to do; a schema that is not ours, or not whole."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from awfe import (
+    BaseStep,
+    ConfigError,
+    Context,
+    ContextError,
+    Engine,
+    InvalidInput,
+    SchemaOutdated,
+    WorkflowNotFound,
+    step,
+)
+from tests.conformance.conftest import QUICK
+from tests.conformance.steps import Note
+from tests.databases import Database
+
+
+class NoWork(BaseStep):
+    """Forgot its work."""
+
+
+class SyncWork(BaseStep):
+    """Forgot the async."""
+
+    def work(self, ctx: Context) -> None:  # type: ignore[override]  # what is tested
+        """Work at once."""
+
+
+class Stateful(BaseStep):
+    """Keeps what is lost."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    async def work(self, ctx: Context) -> None:
+        """Do nothing."""
+
+
+async def rests(engine: Engine) -> None:
+    """Assert that nothing was written."""
+    assert await engine.list() == []
+    with pytest.raises(WorkflowNotFound):
+        await engine.get("w")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", "a\0", "\x7f", "\x85", "\ud800", None, 5, b"w", ["w"]])
+async def test_names(engine: Engine, name: Any) -> None:
+    with pytest.raises(InvalidInput, match="the workflow name"):
+        await engine.create_workflow(name, {}, [Note("one")])
+    await rests(engine)
+
+
+async def test_a_name_of_200_characters_is_taken(engine: Engine) -> None:
+    name = "\N{GRINNING FACE}" * 200
+    await engine.create_workflow(name, {}, [Note("one")])
+    assert (await engine.run(name)).name == name
+
+
+@pytest.mark.parametrize(
+    ("steps", "match"),
+    [
+        ([], "at least one"),
+        (None, "give a list of steps"),
+        ("steps", "give a list of steps"),
+        (Note, "give a list of steps"),
+        ([Note("one"), "two"], "step 2: 'two' is not a step"),
+        ([print], "is not a step"),
+        ([Note], "step 1: Note needs its arguments"),
+        ([NoWork], "write 'async def work"),
+        ([SyncWork], "write 'async def work"),
+        ([Stateful("x")], "make it a dataclass"),
+        ([Note("one"), Note("two", {"when": datetime(2026, 1, 1)})], r"step 2 \(Note\)\['values'\]\['when'\]"),  # noqa: DTZ001 - what is tested
+        ([Note("one", {"t": (1, 2)})], "use a list"),
+    ],
+)
+async def test_steps(engine: Engine, steps: Any, match: str) -> None:
+    with pytest.raises(InvalidInput, match=match):
+        await engine.create_workflow("w", {}, steps)
+    await rests(engine)
+
+
+@pytest.mark.parametrize(
+    "policies", [{"timeout": 0}, {"timeout": "5"}, {"retry": 3}, {"on_error": "go"}, {"tiemout": 1}]
+)
+def test_policies(policies: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        Note("one").using(**policies)
+
+
+@pytest.mark.parametrize(
+    ("context", "path"),
+    [
+        ({"a": {"b": [1, (2,)]}}, r"context\['a'\]\['b'\]\[1\]"),
+        ({"a": {1, 2}}, r"context\['a'\]: a set"),
+        ({"a": datetime(2026, 1, 1)}, r"context\['a'\]: a datetime"),  # noqa: DTZ001 - what is tested
+        ({"a": b"x"}, r"context\['a'\]: a bytes"),
+        ({"a": float("nan")}, r"context\['a'\]: nan"),
+        ({"a": [float("inf")]}, r"context\['a'\]\[0\]: inf"),
+        ({"a": "\ud800"}, r"context\['a'\]: a lone surrogate"),
+        ({"a": 2**64}, r"context\['a'\]: an integer beyond 64 bits"),
+        ({"a": {5: 1}}, r"context\['a'\]: the key 5"),
+        ({5: 1}, "context: the key 5"),
+        ([("a", 1)], "a list is not a mapping"),
+        ("text", "a str is not a mapping"),
+    ],
+)
+async def test_contexts(engine: Engine, context: Any, path: str) -> None:
+    with pytest.raises(ContextError, match=path):
+        await engine.create_workflow("w", context, [Note("one")])
+    await rests(engine)
+    await engine.create_workflow("w", {}, [Note("one")])
+    with pytest.raises(ContextError, match=path):
+        await engine.update_context("w", context)
+    with pytest.raises(ContextError, match=path):
+        await engine.skip("w", context=context)
+    assert (await engine.get("w")).state == "pending"
+
+
+async def test_resets(engine: Engine) -> None:
+    await engine.create_workflow("w", {}, [Note("one")])
+    await engine.run("w")
+    for from_step in (0, 2, -1, True, "1", 1.0):
+        with pytest.raises(InvalidInput, match=f"from_step={from_step!r}.*steps 1 to 1"):
+            await engine.reset("w", from_step)  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(InvalidInput, match="keep_context is for the current step"):
+        await engine.reset("w", 1, keep_context=True)
+    for verb in (
+        engine.run,
+        engine.start,
+        engine.pause,
+        engine.stop,
+        engine.reset,
+        engine.skip,
+        engine.delete,
+        engine.wait,
+    ):
+        with pytest.raises(WorkflowNotFound, match="'nothing'"):
+            await verb("nothing")
+
+
+async def test_unset_may_be_one_key_and_a_missing_key_is_no_error(engine: Engine) -> None:
+    await engine.create_workflow("w", {"abc": 1, "a": 2}, [Note("one")])
+    assert (await engine.update_context("w", {}, unset="abc")).context == {"a": 2}
+    assert (await engine.update_context("w", {}, unset=["none"])).context == {"a": 2}
+
+
+async def test_a_redirect_that_can_not_write_is_refused(database: Database) -> None:
+    with pytest.raises(ConfigError, match="redirect="):
+        Engine(database.url, redirect=5)  # type: ignore[arg-type]  # what is tested
+
+
+async def test_a_newer_schema_is_refused_and_says_so(database: Database) -> None:
+    async with Engine(database.url):
+        pass
+    await database.execute("UPDATE awfe_meta SET version = 99")
+    with pytest.raises(SchemaOutdated, match="upgrade awfe"):
+        await Engine(database.url).open()
+    await database.execute("UPDATE awfe_meta SET version = 0")
+    with pytest.raises(SchemaOutdated, match="run 'awfe db upgrade'"):
+        await Engine(database.url).open()
+    assert await database.sessions(settle=5) == []
+
+
+async def test_a_half_made_schema_is_completed(database: Database) -> None:
+    async with Engine(database.url) as engine:
+        await engine.create_workflow("w", {}, [Note("one")])
+    for statement in ("DROP VIEW awfe_step_state", "DROP TABLE awfe_tombstone", "DELETE FROM awfe_meta"):
+        await database.execute(statement)
+    drop = "DROP INDEX awfe_event_by_workflow"
+    await database.execute(drop + (" ON awfe_event" if database.dialect == "mysql" else ""))
+    async with Engine(database.url) as engine:
+        assert (await engine.run("w")).state == "completed"
+        await engine.delete("w")
+        assert len(await engine.deleted()) == 1
+    assert await database.execute("SELECT version FROM awfe_meta") == [(1,)]
+
+
+async def test_many_engines_create_the_schema_at_once(database: Database) -> None:
+    engines = [Engine(database.url, **QUICK) for _ in range(6)]
+    await asyncio.gather(*(engine.open() for engine in engines))
+    assert len({engine._database.instance for engine in engines}) == 1
+    await asyncio.gather(*(engine.create_workflow(f"w{n}", {}, [Note("one")]) for n, engine in enumerate(engines)))
+    assert len(await engines[0].list()) == 6
+    await asyncio.gather(*(engine.close() for engine in engines))
+    assert await database.execute("SELECT COUNT(*) FROM awfe_meta") == [(1,)]
+
+
+async def test_the_database_holds_the_invariants_too(engine: Engine, database: Database) -> None:
+    await engine.create_workflow("w", {}, [Note("one")])
+    for bad in (
+        "state = 'asleep'",
+        "step_state = 'asleep'",
+        "request = 'hurry'",
+        "ended_at = CURRENT_TIMESTAMP",
+        "state = 'completed'",
+        "position = NULL",
+        "attempt_started_at = CURRENT_TIMESTAMP",
+        "request = 'pause'",
+    ):
+        with pytest.raises(Exception, match=r"(?i)constraint"):
+            await database.execute(f"UPDATE awfe_workflow SET {bad}")
+
+
+@step
+async def where(ctx: Context) -> None:
+    """Do a little."""
+    ctx["ran"] = True
+
+
+async def test_an_engine_of_the_caller_stays_his(database: Database) -> None:
+    """Its events, pool and disposal are not touched; its way to connect and its listeners are used."""
+    theirs = create_async_engine(database.url, poolclass=NullPool)
+    connected: list[Any] = []
+    event.listen(theirs.sync_engine, "connect", lambda connection, _record: connected.append(connection))
+    async with theirs.connect():
+        pass
+    listeners = len(list(theirs.sync_engine.pool.dispatch.connect))
+    connected.clear()
+    async with Engine(theirs) as engine:
+        assert connected
+        await engine.create_workflow("w", {}, [where])
+        assert (await engine.run("w")).context == {"ran": True}
+        assert isinstance(theirs.sync_engine.pool, NullPool)
+    assert len(list(theirs.sync_engine.pool.dispatch.connect)) == listeners
+    async with theirs.connect() as connection:
+        await connection.exec_driver_sql("SELECT 1")
+    await theirs.dispose()
+    assert await database.sessions(settle=5) == []
+
+
+async def test_it_lives_beside_the_tables_of_an_application(database: Database) -> None:
+    await database.execute("CREATE TABLE workflow (id INT PRIMARY KEY)")
+    await database.execute("INSERT INTO workflow VALUES (1)")
+    async with Engine(database.url) as engine:
+        await engine.create_workflow("w", {}, [Note("one")])
+        await engine.run("w")
+        await engine.delete("w")
+    assert await database.execute("SELECT id FROM workflow") == [(1,)]
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_more_places_than_the_server_has_connections_are_warned_of(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Engine(database.url, max_running=5_000):
+        assert "raise its max_connections" in caplog.text
+
+
+@pytest.mark.databases("mysql")
+async def test_the_context_is_bounded_by_what_a_statement_can_carry(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Engine(database.url, max_context_bytes=1 << 29) as engine:
+        assert "max_context_bytes is lowered to" in caplog.text
+        assert engine._database.max_context_bytes < 1 << 24
+        with pytest.raises(ContextError, match="max_context_bytes"):
+            await engine.create_workflow("w", {"a": "x" * (1 << 24)}, [Note("one")])
+        text = "\\'\0" * (engine._database.max_context_bytes // 12)
+        await engine.create_workflow("w", {"a": text}, [Note("one")])
+        assert (await engine.get("w")).context == {"a": text}

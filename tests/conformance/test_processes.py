@@ -1,0 +1,302 @@
+"""Several processes on one database: refusals, requests, and what is left when one is killed."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from awfe import Engine, ErrorState, InvalidState, WorkflowLocked, WorkflowState
+from tests.conformance.conftest import OpenEngine
+from tests.conformance.worker import Mark, RerunUntilThere, UntilThere
+from tests.databases import Database
+
+Process = asyncio.subprocess.Process
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start(database: Database) -> AsyncIterator[Start]:
+    """Return a function that starts a worker on the test's database; all are ended afterwards."""
+    started: list[Process] = []
+
+    async def start_one(verb: str, *names: str) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.conformance.worker", database.url, verb, *names),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        started.append(process)
+        assert await line(process) == "open"
+        return process
+
+    yield start_one
+    for process in started:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def line(process: Process) -> str:
+    """Return the next line that a worker prints."""
+    assert process.stdout is not None
+    return (await process.stdout.readline()).decode().strip()
+
+
+async def create(engine: Engine, marks: Path, *, rerun: bool = False, name: str = "w") -> None:
+    """Create a workflow whose second step waits for a file."""
+    middle = RerunUntilThere if rerun else UntilThere
+    steps = [Mark(str(marks), "one"), middle(str(marks), "two"), Mark(str(marks), "three")]
+    await engine.create_workflow(name, {}, steps)
+
+
+async def lines(marks: Path, count: int) -> list[list[str]]:
+    """Return the lines of the file as soon as there are so many."""
+    async with asyncio.timeout(60):
+        while not marks.exists() or len(marks.read_text().splitlines()) < count:
+            await asyncio.sleep(0.01)
+    return [text.split() for text in marks.read_text().splitlines()]
+
+
+async def killed(process: Process) -> None:
+    """Kill a process and wait until it is gone."""
+    process.kill()
+    await process.wait()
+
+
+async def test_what_another_process_runs_is_refused_and_told_where(
+    engine: Engine, start: Start, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    await create(engine, marks)
+    process = await start("run", "w")
+    await lines(marks, 2)
+    for verb in (engine.run, engine.start, engine.delete, engine.reset, engine.skip):
+        with pytest.raises(WorkflowLocked, match=f":{process.pid}:"):
+            await verb("w")
+    with pytest.raises(WorkflowLocked):
+        await engine.update_context("w", {"a": 1})
+    assert (await engine.get("w")).state == "running"
+    assert (await engine.recover()).started == ()
+    Path(f"{marks}.two").touch()
+    assert await line(process) == "completed"
+    assert (await engine.wait("w")).state == "completed"
+    assert [text for text, *_ in await lines(marks, 3)] == ["one", "two", "three"]
+
+
+async def test_pause_and_stop_reach_another_process(engine: Engine, start: Start, tmp_path: Path) -> None:
+    for name, verb in (("p", engine.pause), ("s", engine.stop)):
+        marks = tmp_path / name
+        await create(engine, marks, name=name)
+        process = await start("run", name)
+        await lines(marks, 2)
+        await verb(name, actor="me", reason="now")
+        if name == "p":
+            Path(f"{marks}.two").touch()
+        expected = "WorkflowPaused" if name == "p" else "WorkflowStopped"
+        assert (await line(process)).startswith(expected)
+        workflow = await engine.wait(name)
+        assert workflow.state == expected.removeprefix("Workflow").lower()
+        assert [text for text, *_ in await lines(marks, 2)] == ["one", "two"]
+
+
+async def test_after_kill_9_the_step_is_interrupted_and_nothing_is_rerun(
+    engine: Engine, start: Start, tmp_path: Path, open_engine: OpenEngine
+) -> None:
+    marks = tmp_path / "marks"
+    await create(engine, marks)
+    process = await start("run", "w")
+    await lines(marks, 2)
+    await killed(process)
+    other = await open_engine()
+    looks = 0
+    async with asyncio.timeout(30):
+        while not (recovered := await other.recover()).refused:
+            looks += 1
+    assert looks <= 2, "a server notices the death of a process in milliseconds"
+    assert (recovered.started, recovered.refused) == ((), ("w",))
+    workflow = await engine.get("w")
+    assert (workflow.state, workflow.position, workflow.steps[1].state) == ("error", 2, "interrupted")
+    assert workflow.context == {"begun": 1}, "what was checkpointed is kept, the rest is not"
+    with pytest.raises(ErrorState):
+        await engine.run("w")
+    assert len(await lines(marks, 2)) == 2
+    takeover = next(event for event in await engine.history("w") if event.cause == "takeover")
+    assert takeover.actor == other._crew.owner
+    assert f":{process.pid}:" in str(takeover.reason)
+    Path(f"{marks}.two").touch()
+    assert (await engine.restart("w")).state == "completed"
+    assert [(text, attempt) for text, _, attempt in await lines(marks, 4)] == [
+        ("one", "1"),
+        ("two", "1"),
+        ("two", "2"),
+        ("three", "1"),
+    ]
+
+
+async def test_after_kill_9_a_step_that_is_declared_rerun_goes_on_elsewhere(
+    engine: Engine, start: Start, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    await create(engine, marks, rerun=True)
+    process = await start("run", "w")
+    await lines(marks, 2)
+    await killed(process)
+    second = await start("recover", "w")
+    assert await line(second) == "{'started': ('w',), 'refused': ()}"
+    Path(f"{marks}.two").touch()
+    assert await line(second) == "completed"
+    done = await lines(marks, 4)
+    assert [(text, int(pid), attempt) for text, pid, attempt in done] == [
+        ("one", process.pid, "1"),
+        ("two", process.pid, "1"),
+        ("two", second.pid, "2"),
+        ("three", second.pid, "1"),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["run", "wait", "reset", "skip", "update_context", "delete", "pause", "stop"])
+async def test_whichever_verb_notices_first_brings_it_to_rest_and_goes_on(
+    engine: Engine, start: Start, tmp_path: Path, verb: str
+) -> None:
+    marks = tmp_path / "marks"
+    await create(engine, marks)
+    process = await start("run", "w")
+    await lines(marks, 2)
+    await killed(process)
+    Path(f"{marks}.two").touch()
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "run": lambda: engine.run("w"),
+        "wait": lambda: engine.wait("w", 30),
+        "reset": lambda: engine.reset("w"),
+        "skip": lambda: engine.skip("w"),
+        "update_context": lambda: engine.update_context("w", {"x": 1}),
+        "delete": lambda: engine.delete("w"),
+        "pause": lambda: engine.pause("w"),
+        "stop": lambda: engine.stop("w"),
+    }
+    refused = {"run": ErrorState, "pause": InvalidState, "stop": InvalidState}.get(verb)
+
+    async def call() -> None:
+        # The server may still hold the lock of the dead for a moment.
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(WorkflowLocked):
+                    await calls[verb]()
+                    return
+
+    if refused is None:
+        await call()
+    else:
+        with pytest.raises(refused):
+            await call()
+    left = {w.name: w.state for w in await engine.list()}
+    expected = {"reset": "paused", "skip": "paused"}.get(verb, "error")
+    assert left == ({} if verb == "delete" else {"w": expected})
+
+
+async def test_reading_never_brings_anything_to_rest(engine: Engine, start: Start, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    await create(engine, marks)
+    process = await start("run", "w")
+    await lines(marks, 2)
+    await killed(process)
+    before = await engine.get("w")
+    await engine.list()
+    await engine.history("w")
+    await engine.stats()
+    assert before.state == "running"
+    assert await engine.get("w") == before
+
+
+async def test_a_request_to_the_dead_is_honoured_by_who_takes_over(
+    engine: Engine, start: Start, tmp_path: Path, database: Database
+) -> None:
+    for request, state in (("pause", "paused"), ("stop", "stopped")):
+        marks = tmp_path / request
+        await create(engine, marks, rerun=True, name=request)
+        process = await start("run", request)
+        await lines(marks, 2)
+        os.kill(process.pid, signal.SIGSTOP)
+        await {"pause": engine.pause, "stop": engine.stop}[request](request)
+        await killed(process)
+        async with asyncio.timeout(30):
+            while (await engine.get(request)).state == "running":
+                assert (await engine.recover()).started == ()
+        workflow = await engine.get(request)
+        assert (workflow.state, workflow.request) == (state, None)
+    rows = await database.execute("SELECT COUNT(*) FROM awfe_workflow WHERE resumable")
+    assert rows == [(0,)]
+
+
+async def test_a_step_that_crashes_again_and_again_is_given_up(engine: Engine, start: Start, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    await create(engine, marks, rerun=True)
+    process = await start("run", "w")
+    for crashes in range(1, 5):
+        await lines(marks, 1 + crashes)
+        await killed(process)
+        if crashes < 4:
+            process = await start("recover", "w")
+            assert await line(process) == "{'started': ('w',), 'refused': ()}"
+    async with asyncio.timeout(30):
+        while not (recovered := await engine.recover()).refused:
+            pass
+    assert recovered.refused == ("w",)
+    assert (await engine.get("w")).steps[1].attempt == 4
+    Path(f"{marks}.two").touch()
+    assert (await engine.restart("w")).state == "completed"
+
+
+async def test_two_engines_that_recover_at_once_run_each_once(
+    engine: Engine, start: Start, tmp_path: Path, open_engine: OpenEngine
+) -> None:
+    marks = tmp_path / "marks"
+    for n in range(5):
+        await create(engine, marks, rerun=True, name=f"w{n}")
+    process = await start("start", *(f"w{n}" for n in range(5)))
+    await lines(marks, 10)
+    await killed(process)
+    Path(f"{marks}.two").touch()
+    others = [engine, await open_engine()]
+    await asyncio.sleep(0.2)
+    found = await asyncio.gather(*(each.recover() for each in others))
+    assert {name for each in found for name in each.started} == {f"w{n}" for n in range(5)}
+    async with asyncio.timeout(30):
+        while (await engine.stats())[WorkflowState.COMPLETED] < 5:
+            await asyncio.sleep(0.05)
+    assert len(await lines(marks, 20)) == 20
+
+
+async def test_recover_every_takes_up_what_others_left(
+    open_engine: OpenEngine, start: Start, tmp_path: Path, engine: Engine
+) -> None:
+    marks = tmp_path / "marks"
+    await create(engine, marks, rerun=True)
+    process = await start("run", "w")
+    await lines(marks, 2)
+    await open_engine(recover_every=0.1)
+    await killed(process)
+    Path(f"{marks}.two").touch()
+    await lines(marks, 4)
+    assert (await engine.wait("w", 30)).state == "completed"
+
+
+async def test_a_deploy_in_the_middle_loses_nothing_and_needs_nobody(
+    engine: Engine, start: Start, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    await create(engine, marks)
+    process = await start("run", "w")
+    await lines(marks, 2)
+    process.send_signal(signal.SIGINT)
+    Path(f"{marks}.two").touch()
+    await process.wait()
+    workflow = await engine.get("w")
+    assert workflow.state == "stopped", "a cancelled caller of run is a stop"
+    assert (await engine.restart("w")).state == "completed"

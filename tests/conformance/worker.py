@@ -1,0 +1,71 @@
+"""A program of its own that runs workflows, to be stopped and killed: `python -m tests.conformance.worker URL VERB …`.
+
+Its steps leave their traces in files, so that another process sees what was done, and when.
+"""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from awfe import BaseStep, Context, Engine
+
+
+@dataclass
+class Mark(BaseStep, name="tests.Mark"):
+    """Adds a line to a file."""
+
+    path: str
+    text: str
+
+    async def work(self, ctx: Context) -> None:
+        """Add the line."""
+        with Path(self.path).open("a") as file:
+            file.write(f"{self.text} {os.getpid()} {ctx.step.attempt}\n")
+
+
+@dataclass
+class UntilThere(Mark, name="tests.UntilThere"):
+    """Adds a line, and waits until another file is there."""
+
+    async def work(self, ctx: Context) -> None:
+        """Add the line and wait."""
+        ctx["begun"] = ctx.step.attempt
+        await ctx.checkpoint()
+        ctx["unsaved"] = True
+        await super().work(ctx)
+        while not Path(f"{self.path}.{self.text}").exists():
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class RerunUntilThere(UntilThere, name="tests.RerunUntilThere"):
+    """The same, and may be repeated."""
+
+    on_interrupt = "rerun"
+
+
+async def main(url: str, verb: str, *names: str) -> None:
+    """Do one thing with an engine, and tell what came of it."""
+    settings: dict[str, Any] = {"poll_interval": 0.05, "takeover_delay": 0.3}
+    async with Engine(url, **settings) as engine:
+        print("open", flush=True)
+        if verb == "recover":
+            print((await engine.recover()).to_dict(), flush=True)
+            for name in names:
+                print((await engine.wait(name)).state, flush=True)
+            return
+        if verb == "start":
+            await asyncio.gather(*[await engine.start(name) for name in names])
+            return
+        for name in names:
+            try:
+                print((await getattr(engine, verb)(name)).state, flush=True)
+            except Exception as error:  # noqa: BLE001 - the test looks at it
+                print(type(error).__name__, error, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

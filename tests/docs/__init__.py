@@ -1,0 +1,1 @@
+"""Tests of what readers copy: the README, the pages, the examples."""

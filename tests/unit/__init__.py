@@ -1,0 +1,1 @@
+"""The pure part: no loop but a test's own, no database."""
