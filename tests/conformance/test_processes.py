@@ -287,16 +287,51 @@ async def test_recover_every_takes_up_what_others_left(
     assert (await engine.wait("w", 30)).state == "completed"
 
 
-async def test_a_deploy_in_the_middle_loses_nothing_and_needs_nobody(
-    engine: Engine, start: Start, tmp_path: Path
-) -> None:
+async def test_a_cancelled_program_stops_what_it_awaits(engine: Engine, start: Start, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     await create(engine, marks)
     process = await start("run", "w")
     await lines(marks, 2)
     process.send_signal(signal.SIGINT)
-    Path(f"{marks}.two").touch()
     await process.wait()
     workflow = await engine.get("w")
-    assert workflow.state == "stopped", "a cancelled caller of run is a stop"
+    assert (workflow.state, workflow.steps[1].state) == ("stopped", "stopped")
+    assert workflow.context == {"begun": 1}
+    Path(f"{marks}.two").touch()
     assert (await engine.restart("w")).state == "completed"
+
+
+async def test_a_loop_that_ends_without_closing_stops_what_runs(engine: Engine, start: Start, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    await create(engine, marks)
+    process = await start("abandon", "w")
+    assert await line(process) == "False"
+    await process.wait()
+    workflow = await engine.get("w")
+    assert (workflow.state, workflow.steps[1].state) == ("stopped", "stopped")
+    Path(f"{marks}.two").touch()
+    assert (await engine.restart("w")).state == "completed"
+
+
+async def test_a_deploy_in_the_middle_of_everything_loses_nothing_and_needs_nobody(
+    engine: Engine, start: Start, tmp_path: Path
+) -> None:
+    """SIGTERM, new code, start: what the old process paused goes on in the new one by itself."""
+    names = [f"w{n}" for n in range(8)]
+    for name in names:
+        await create(engine, tmp_path / name, name=name)
+    old = await start("serve", *names)
+    for name in names:
+        await lines(tmp_path / name, 2)
+    old.send_signal(signal.SIGTERM)
+    for name in names:
+        Path(f"{tmp_path / name}.two").touch()
+    assert await old.wait() == 0
+    new = await start("serve")
+    async with asyncio.timeout(60):
+        while (await engine.stats())[WorkflowState.COMPLETED] < len(names):
+            await asyncio.sleep(0.05)
+    new.send_signal(signal.SIGTERM)
+    assert await new.wait() == 0
+    for name in names:
+        assert [text for text, *_ in await lines(tmp_path / name, 3)] == ["one", "two", "three"]

@@ -76,7 +76,7 @@ async def test_history_tells_who_did_what_and_why(engine: Engine) -> None:
         ("run", 1, None, "paused", "running", "dan", {}, ()),
         ("step_error", 1, 2, "running", "error", None, {"tries": 1}, ()),
         ("skip", 1, None, "error", "paused", "eve", {"by": "hand"}, ()),
-        ("run", 2, None, "paused", "running", engine._crew.owner, {}, ()),
+        ("run", 2, None, "paused", "running", None, {}, ()),
         ("step_completed", 2, 1, "running", "completed", None, {}, ()),
     ]
     assert [e.reason for e in history][3] == "typo\\x00"

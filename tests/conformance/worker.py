@@ -5,6 +5,7 @@ Its steps leave their traces in files, so that another process sees what was don
 
 import asyncio
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,29 @@ class RerunUntilThere(UntilThere, name="tests.RerunUntilThere"):
     on_interrupt = "rerun"
 
 
+async def abandon(url: str, name: str) -> None:
+    """Leave the loop while a workflow runs, without closing the engine."""
+    engine = Engine(url)
+    await engine.open()
+    print("open", flush=True)
+    handle = await engine.start(name)
+    async with asyncio.timeout(60):
+        while "begun" not in (await engine.get(name)).context:
+            await asyncio.sleep(0.01)
+    print(handle.done(), flush=True)
+
+
+async def serve(url: str, *names: str) -> None:
+    """Be a service: take up what was left, start workflows, and close on SIGTERM."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    async with Engine(url, recover_every=0.2, takeover_delay=0.2) as engine:
+        print("open", flush=True)
+        handles = [await engine.start(name) for name in names]
+        await ended.wait()
+    print(len(handles), flush=True)
+
+
 async def main(url: str, verb: str, *names: str) -> None:
     """Do one thing with an engine, and tell what came of it."""
     settings: dict[str, Any] = {"poll_interval": 0.05, "takeover_delay": 0.3}
@@ -68,4 +92,6 @@ async def main(url: str, verb: str, *names: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    database, what, *rest = sys.argv[1:]
+    programs: dict[str, Any] = {"abandon": abandon, "serve": serve}
+    asyncio.run(programs[what](database, *rest) if what in programs else main(database, what, *rest))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from awfe.domain import events, moves
+from awfe.domain import events
 from awfe.domain.context import NO_CHANGE, Delta
 from awfe.domain.moves import NOBODY, By, Noted
 from awfe.domain.outcomes import ErrorInfo
@@ -72,37 +72,7 @@ def test_what_awfe_noted_stands_in_for_a_reason(by: By, detail: str | None, reas
     assert (line.reason, line.actor) == (reason, None)
 
 
-@pytest.mark.parametrize(
-    ("by", "actor", "reason"),
-    [(By("ann", "because"), "ann", "because"), (NOBODY, "host:1", None)],
-    ids=["ann", "nobody"],
-)
-def test_a_runner_stands_in_for_who_let_it_run(by: By, actor: str, reason: str | None) -> None:
-    """Where nobody gave a name."""
-    line = events.of_noted("deploy", Noted(Cause.RUN, NOW, 1, by, detail="host:1"), PAUSED, RUNNING)
-    assert (line.actor, line.reason) == (actor, reason)
-
-
-def test_a_move_tells_first_how_the_attempt_ended() -> None:
-    """Then what was noted beside it."""
-    head = running(position=3, request="pause")
-    move = moves.step_passed(head, ended(head, StepState.COMPLETED, DELTA), PAUSED, 1, resumable=False)
-    lines = list(events.of_move(move))
-    assert [(line.cause, line.step, line.before, line.after) for line in lines] == [
-        (Cause.STEP_COMPLETED, 3, RUNNING, WorkflowState.COMPLETED),
-        (Cause.REQUEST_LAPSED, 3, RUNNING, WorkflowState.COMPLETED),
-    ]
-    assert (lines[0].changes, lines[1].reason) == (CHANGES, "pause")
-
-
-def test_a_checkpoint_has_its_line() -> None:
-    """With the attempt that saved it; the workflow runs on."""
-    move = moves.checkpointed(running(position=2, attempt=3), DELTA, NOW)
-    line = Event("deploy", NOW, Cause.CHECKPOINT, 2, 3, RUNNING, RUNNING, None, None, CHANGES, None)
-    assert list(events.of_move(move)) == [line]
-
-
-def test_the_begin_of_an_attempt_is_no_line() -> None:
-    """Its end will be one."""
-    head = running(step_state=StepState.PENDING, attempt_started_at=None, due_at=NOW)
-    assert list(events.of_move(moves.begun(head, NOW))) == []
+def test_a_run_has_only_the_reason_that_was_given() -> None:
+    """Which process it was is for those who look into the table."""
+    line = events.of_noted("deploy", Noted(Cause.RUN, NOW, 1, detail="host:1"), PAUSED, RUNNING)
+    assert (line.actor, line.reason) == (None, None)

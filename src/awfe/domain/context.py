@@ -212,6 +212,11 @@ class Context(MutableMapping[str, Any]):
         return size_of(self._encoded)
 
 
+def too_large(size: int, limit: int) -> ContextError:
+    """Return the refusal of a context that is too large."""
+    return ContextError(f"the context takes {size} bytes, more than max_context_bytes={limit}")
+
+
 def size_of(values: Mapping[str, bytes]) -> int:
     """Return the encoded size of a context in bytes, about."""
     return sum(len(key) + len(data) + 4 for key, data in values.items())

@@ -37,8 +37,8 @@ def of_ended(workflow: str, ended: Ended, after: WorkflowState) -> Event:
 
 
 def of_noted(workflow: str, noted: Noted, before: WorkflowState | None, after: WorkflowState | None) -> Event:
-    """Return the line of what somebody did; what awfe itself noted stands in for a runner's name, or for a reason."""
-    ran = noted.cause is Cause.RUN
+    """Return the line of what somebody did; of what awfe did by itself, what it noted stands for the reason."""
+    detail = None if noted.cause is Cause.RUN else noted.detail
     step = noted.position + (noted.cause is Cause.RESET_FROM)
     return Event(
         workflow,
@@ -48,8 +48,8 @@ def of_noted(workflow: str, noted: Noted, before: WorkflowState | None, after: W
         noted.attempt,
         before,
         after,
-        noted.by.actor or (noted.detail if ran else None),
-        noted.by.reason or (None if ran else noted.detail),
+        noted.by.actor,
+        noted.by.reason or detail,
         changes_of(noted.delta),
         None,
     )

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from enum import IntEnum
 from typing import Any
 
-from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo
+from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo, too_large
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
 from awfe.domain.step import BaseStep
@@ -181,16 +181,8 @@ class Attempt:
             delta = ctx.collect()
         except ContextError as error:
             return NO_CHANGE, error
-        return (delta, None) if (refused := self.too_large(ctx)) is None else (NO_CHANGE, refused)
-
-    def too_large(self, ctx: Context) -> ContextError | None:
-        """Return the error of a context that has grown beyond its limit."""
         limit = self._crew.max_context_bytes
-        return (
-            ContextError(f"the context takes {ctx.size} bytes, more than max_context_bytes={limit}")
-            if ctx.size > limit
-            else None
-        )
+        return (delta, None) if ctx.size <= limit else (NO_CHANGE, too_large(ctx.size, limit))
 
 
 class _Watched:

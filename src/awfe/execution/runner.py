@@ -6,21 +6,21 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from hashlib import blake2b
-from typing import Any
 
 from awfe.domain import moves, verbs
-from awfe.domain.context import Context, StepInfo
+from awfe.domain.context import NO_CHANGE, Context, StepInfo, too_large
 from awfe.domain.decide import Halt, Situation, decide
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
 from awfe.domain.states import Answer, StepState, Verb, WorkflowState
 from awfe.domain.step import BaseStep, policies_of
-from awfe.errors import LockLost, WorkflowStopped
+from awfe.errors import LockLost, WorkflowHalted, WorkflowStopped
 from awfe.execution import endings
 from awfe.execution.attempt import Attempt, Cut
 from awfe.execution.crew import Crew
 from awfe.execution.tenure import Tenure
+from awfe.persistence.writes import Found
 from awfe.shielding import surely, to_the_end
 
 
@@ -135,8 +135,8 @@ class Run:
     async def _claim(self) -> None:
         run_id = secrets.token_hex(16)
 
-        def make(found: Any) -> Move | None:
-            head: Head = found.head
+        def make(found: Found) -> Move | None:
+            head = found.head
             if head.run_id == run_id:
                 return None
             answer = verbs.check(head, Verb.RUN)
@@ -213,14 +213,16 @@ class Run:
         await self._commit(choose)
 
     async def _checkpoint(self, ctx: Context) -> None:
-        attempt = self._attempt
-        delta = ctx.collect()
-        if attempt is not None and (refused := attempt.too_large(ctx)) is not None:
-            raise refused
+        delta = NO_CHANGE
 
         def choose() -> Move:
-            if self.head.state is not WorkflowState.RUNNING or self.head.attempt != ctx.step.attempt:
-                raise LockLost(self.name, f"{self.name!r}: this attempt was fenced; it can't save anything any more")
+            nonlocal delta
+            now = (self.head.state, self.head.position, self.head.attempt)
+            if now != (WorkflowState.RUNNING, ctx.step.position, ctx.step.attempt):
+                raise LockLost(self.name, f"{self.name!r}: this attempt is over; it can't save anything any more")
+            delta = ctx.collect()
+            if ctx.size > self.crew.max_context_bytes:
+                raise too_large(ctx.size, self.crew.max_context_bytes)
             return moves.checkpointed(self.head, delta, self._now())
 
         async def save() -> None:
@@ -270,7 +272,10 @@ class Run:
             return
         self.awaited = True
         error = self.rested.exception()
-        self.crew.log.error("%s", error, exc_info=error)
+        if isinstance(error, WorkflowHalted):
+            self.crew.log.info("%s", error)
+        else:
+            self.crew.log.error("%s", error, exc_info=error)
 
     def _cancelled(self) -> None:
         # The loop is going down, or somebody ends our task: that is a stop, and its state is saved.

@@ -15,13 +15,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events, verbs
-from awfe.domain.context import NO_CHANGE, Delta, size_of
+from awfe.domain.context import NO_CHANGE, Delta, size_of, too_large
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName
 from awfe.domain.states import Answer, Cause, StepState, Verb, WorkflowState
 from awfe.domain.step import StepSpec
-from awfe.errors import ContextError, LockLost, WorkflowExists
+from awfe.errors import LockLost, WorkflowExists
 from awfe.persistence import codec
 from awfe.persistence.reads import HEAD_BY_NAME, found, locked_with_log, unsaved
 from awfe.persistence.schema import attempt, event, step, tombstone, workflow
@@ -232,8 +232,7 @@ class Writes:
         delta.apply(values)
         limit = self._database.max_context_bytes
         if delta and size_of(values) > limit:
-            msg = f"the context would take {size_of(values)} bytes, more than max_context_bytes={limit}"
-            raise ContextError(msg)
+            raise too_large(size_of(values), limit)
 
 
 async def _put(session: AsyncSession, move: Move, uid: str) -> bool:
