@@ -1,4 +1,4 @@
-"""A TCP proxy before a server, that can be cut and mended: a network that fails."""
+"""A TCP proxy before a server, that can be cut, frozen and mended: a network that fails."""
 
 import asyncio
 from contextlib import suppress
@@ -16,6 +16,8 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._port = 0
+        self._flows = asyncio.Event()
+        self._flows.set()
 
     async def __aenter__(self) -> Self:
         """Begin to listen."""
@@ -47,6 +49,14 @@ class Proxy:
             writer.transport.abort()
         await asyncio.sleep(0.01)
 
+    def freeze(self) -> None:
+        """Pass nothing on, and tell nobody: a partition."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Pass on again, also what has come meanwhile."""
+        self._flows.set()
+
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = self._target.host, self._target.port
         with suppress(OSError):
@@ -57,6 +67,7 @@ class Proxy:
         self._open.add(writer)
         try:
             while data := await reader.read(65536):
+                await self._flows.wait()
                 writer.write(data)
                 await writer.drain()
         except OSError:

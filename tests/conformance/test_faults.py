@@ -254,6 +254,48 @@ async def test_a_database_that_stays_away_is_store_unavailable(database: Databas
 
 
 @pytest.mark.databases("mysql", "postgresql")
+async def test_a_partition_is_noticed_by_the_heartbeat_and_the_lock_taken_again(
+    database: Database, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: Any = QUICK | {"lock_heartbeat": 0.1, "lock_limit": 1.0}
+    async with Proxy(database.url) as proxy, Engine(proxy.url, **settings) as engine:
+        await engine.create_workflow("w", {}, [Hold("one"), Note("two")])
+        handle = await engine.start("w")
+        await world.entered["one"].wait()
+        proxy.freeze()
+        async with asyncio.timeout(20):
+            while "locking again" not in caplog.text:
+                await asyncio.sleep(0.01)
+        world.gates["one"].set()
+        await asyncio.sleep(0.1)
+        assert world.calls == ["one"], "no new step begins while the lock is not certain"
+        proxy.thaw()
+        assert (await handle).state == "completed"
+        assert world.calls == ["one", "two"]
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_the_server_lets_go_of_a_silent_holder(database: Database, world: World, open_engine: OpenEngine) -> None:
+    """A frozen process or a partition: the lock is free after `lock_limit`, and the fence keeps the old runner out."""
+    settings: Any = QUICK | {"lock_heartbeat": 0.2, "lock_limit": 1.0, "shutdown_grace": 0.1}
+    other = await open_engine()
+    async with Proxy(database.url) as proxy, Engine(proxy.url, **settings) as engine:
+        await engine.create_workflow("w", {}, [Hold("one"), Note("two")])
+        handle = await engine.start("w")
+        await world.entered["one"].wait()
+        proxy.freeze()
+        async with asyncio.timeout(30):
+            while not (await other.recover()).refused:
+                await asyncio.sleep(0.1)
+        assert (await other.get("w")).steps[0].state == "interrupted"
+        proxy.thaw()
+        with pytest.raises(LockLost):
+            await handle
+        assert (await other.get("w")).state == "error"
+        assert world.calls == ["one"]
+
+
+@pytest.mark.databases("mysql", "postgresql")
 async def test_opening_waits_for_a_database_that_is_not_up_yet(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:

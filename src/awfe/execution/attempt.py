@@ -86,6 +86,8 @@ class Attempt:
 
     def cut(self, why: Cut, grace: float) -> None:
         """Ask the step to end within its grace."""
+        if self._over.done():
+            return
         if self._cut is Cut.NONE and self.task is not None:
             self.task.cancel()
         self._cut = max(self._cut, why)

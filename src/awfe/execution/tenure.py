@@ -59,23 +59,27 @@ class Tenure:
             raise
 
     async def _try_again(self) -> None:
-        # The server may hold the old session for a while, so somebody else's lock is only believed with his token.
+        # The server may hold the old session for a while, and somebody may have come and gone: the token decides.
         while True:
+            regained = False
             try:
-                if await self._held.regain():
-                    return
+                regained = await self._held.regain()
             except Exception as error:  # noqa: BLE001 - whatever it is, the lock is not held, and time is bounded
                 self._last_error = error
-            await self._check_token()
+            checked = await self._check_token()
+            if regained and checked:
+                return
             await asyncio.sleep(_PAUSE)
 
-    async def _check_token(self) -> None:
+    async def _check_token(self) -> bool:
+        """Raise `LockLost` when the workflow is not ours any more; False when the database does not answer."""
         mine = self._head()
         try:
             now = await self._crew.reads.head(mine.name)
         except StoreUnavailable:
-            return
+            return False
         except WorkflowNotFound:
             now = None
         if now is None or (now.token, now.run_id) != (mine.token, mine.run_id):
             raise LockLost(mine.name, f"{mine.name!r} was taken over while its lock connection was gone")
+        return True
