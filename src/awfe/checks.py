@@ -4,11 +4,14 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from awfe.domain.moves import By
 from awfe.domain.states import WorkflowState
+from awfe.domain.step import takes
 from awfe.domain.values import is_storable
-from awfe.errors import InvalidInput
+from awfe.errors import ConfigError, InvalidInput
 
-T = TypeVar("T", bound=Callable[..., Any])
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 MAX_NAME = 200
 
 
@@ -48,6 +51,42 @@ def steps(given: Any) -> list[Any]:
     return listed
 
 
+def known(given: object) -> None:
+    """Refuse what no workflow can be called: a server may take 0 for the first name that it finds."""
+    if not isinstance(given, str) or not is_storable(given):
+        msg = f"{given!r:.60} can't be the name of a workflow: give a str"
+        raise InvalidInput(msg)
+
+
+def text(what: str, given: object) -> None:
+    """Refuse what is neither None nor a str."""
+    if given is not None and not isinstance(given, str):
+        msg = f"{what}={given!r:.60}: give a str"
+        raise InvalidInput(msg)
+
+
+def storable(what: str, given: object) -> None:
+    """Refuse what no column can be compared with."""
+    text(what, given)
+    if isinstance(given, str) and not is_storable(given):
+        msg = f"{what}={given!r:.60}: it has a lone surrogate"
+        raise InvalidInput(msg)
+
+
+def flag(what: str, given: object) -> None:
+    """Refuse what is neither True nor False."""
+    if type(given) is not bool:
+        msg = f"{what}={given!r:.60}: give True or False"
+        raise InvalidInput(msg)
+
+
+def by(actor: str | None, reason: str | None) -> By:
+    """Return who asked and why, as it is kept."""
+    text("actor", actor)
+    text("reason", reason)
+    return By.of(actor, reason)
+
+
 def _is_control(character: str) -> bool:
     return character < " " or "\x7f" <= character < "\xa0"
 
@@ -66,17 +105,26 @@ def seconds(what: str, given: Any) -> None:
         raise InvalidInput(msg)
 
 
-def hook(given: T) -> T:
+def logger(given: T | None) -> T | None:
+    """Refuse what can't log."""
+    if given is not None and not all(callable(getattr(given, level, None)) for level in ("info", "warning", "error")):
+        msg = f"logger={given!r:.60}: give a logging.Logger or LoggerAdapter"
+        raise ConfigError(msg)
+    return given
+
+
+def hook(given: F) -> F:
     """Refuse what is not an async function."""
-    if not inspect.iscoroutinefunction(given):
+    if not inspect.iscoroutinefunction(given) or not takes(given, 1):
         msg = f"{given!r:.100} can't be a hook: give an async function of ctx"
         raise InvalidInput(msg)
     return given
 
 
-def observer(given: T) -> T:
+def observer(given: F) -> F:
     """Refuse what is not a function."""
-    if not callable(given):
+    function: object = given
+    if not callable(function) or not takes(function, 1):
         msg = f"{given!r:.100} can't observe: give a function of one Event"
         raise InvalidInput(msg)
     return given

@@ -3,18 +3,20 @@
 import asyncio
 import builtins
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from awfe import checks
 from awfe.domain import step, verbs
 from awfe.domain.context import Delta
 from awfe.domain.decide import Halt
-from awfe.domain.moves import By, Move
+from awfe.domain.moves import Move
 from awfe.domain.records import Event, Recovered, Tombstone, Workflow, WorkflowSummary
 from awfe.domain.states import Verb, WorkflowState
 from awfe.domain.step import StepLike
 from awfe.errors import InvalidInput
 from awfe.execution.handle import Handle
+from awfe.execution.runner import Run
 from awfe.lifecycle import Lifecycle
 from awfe.persistence.writes import Found
 from awfe.shielding import to_the_end
@@ -52,7 +54,7 @@ class Engine(Lifecycle):
             delta = Delta.of({} if context is None else context)
             specs = [step.save(position, each) for position, each in enumerate(checks.steps(steps), 1)]
             self._warn_of_main({spec.impl for spec in specs if spec.impl.startswith("__main__:")})
-            await self._writes.create(name, delta, specs, By.of(actor, reason), self._crew.clock())
+            await self._writes.create(name, delta, specs, checks.by(actor, reason), self._crew.clock())
             return await self._reads.workflow(name)
 
     async def run(self, name: str, *, actor: str | None = None, reason: str | None = None) -> Workflow:
@@ -61,8 +63,8 @@ class Engine(Lifecycle):
         Raises `StepError`, `WorkflowPaused`, `WorkflowStopped`, `WorkflowLocked`, `ErrorState`, `StepNotFound` or
         `LockLost`.
         """
-        async with self._gate.passing():
-            run = await self._steering.start(name, By.of(actor, reason))
+        async with self._verb(name):
+            run = await self._steering.start(name, checks.by(actor, reason))
             if run is not None:
                 run.awaited = True
                 try:
@@ -78,14 +80,25 @@ class Engine(Lifecycle):
 
         Raises at the call what can be known then: `WorkflowLocked`, `ErrorState`, `StepNotFound`.
         """
+        async with self._verb(name):
+            run = await self._steering.start(name, checks.by(actor, reason))
+            return Handle(name, run, partial(self._follow, name), self.pause, self.stop)
+
+    async def _follow(self, name: str, run: Run | None) -> Workflow:
+        """Give what a run in the background came to; a close waits for it, and tells its error even afterwards."""
+        if run is not None and not self._gate.is_open:
+            await asyncio.shield(run.rested)
         async with self._gate.passing():
-            run = await self._steering.start(name, By.of(actor, reason))
-            return Handle(name, run, self.get, self.pause, self.stop)
+            if run is not None:
+                await asyncio.shield(run.rested)
+            return await self._reads.workflow(name)
 
     async def wait(self, name: str, timeout: float | None = None) -> Workflow:  # noqa: ASYNC109 - the contract's name
         """Return a workflow as soon as it neither runs nor stands in line here; raises `TimeoutError`."""
-        async with self._gate.passing(), asyncio.timeout(timeout):
-            await self._steering.wait(name)
+        async with self._verb(name):
+            checks.seconds("timeout", timeout)
+            async with asyncio.timeout(timeout):
+                await self._steering.wait(name)
             return await self._reads.workflow(name)
 
     async def recover(self) -> Recovered:
@@ -100,16 +113,16 @@ class Engine(Lifecycle):
 
     async def pause(self, name: str, *, actor: str | None = None, reason: str | None = None) -> None:
         """Pause after the current step; returns when the request is stored. Raises `InvalidState`."""
-        async with self._gate.passing():
-            await self._steering.halt(name, Verb.PAUSE, By.of(actor, reason))
+        async with self._verb(name):
+            await self._steering.halt(name, Verb.PAUSE, checks.by(actor, reason))
 
     async def stop(
         self, name: str, grace: float | None = None, *, actor: str | None = None, reason: str | None = None
     ) -> None:
         """Stop now: the step is cancelled, and has `grace` seconds (`stop_grace`) to end. Raises `InvalidState`."""
-        async with self._gate.passing():
+        async with self._verb(name):
             checks.seconds("grace", grace)
-            await self._steering.halt(name, Verb.STOP, By.of(actor, reason), grace)
+            await self._steering.halt(name, Verb.STOP, checks.by(actor, reason), grace)
 
     async def reset(
         self,
@@ -126,7 +139,8 @@ class Engine(Lifecycle):
         Uncommitted changes of the step are dropped, or with `keep_context` taken over; from a step on, all that it and
         later ones changed is dropped. `context` sets values. Raises `InvalidState`, `WorkflowLocked` or `InvalidInput`.
         """
-        by, delta = By.of(actor, reason), Delta.of(context or {})
+        by, delta = checks.by(actor, reason), Delta.of({} if context is None else context)
+        checks.flag("keep_context", keep_context)
         if from_step is not None and keep_context:
             msg = "keep_context is for the current step: from_step drops what it and later steps changed"
             raise InvalidInput(msg)
@@ -163,7 +177,7 @@ class Engine(Lifecycle):
         reason: str | None = None,
     ) -> Workflow:
         """Pass over the current step, with `context` as what it changed. Raises `InvalidState` or `WorkflowLocked`."""
-        by, delta = By.of(actor, reason), Delta.of(context or {})
+        by, delta = checks.by(actor, reason), Delta.of({} if context is None else context)
         return await self._change(
             name, lambda found: verbs.skip(found.head, found.progress, by, self._crew.clock(), delta=delta)
         )
@@ -178,19 +192,19 @@ class Engine(Lifecycle):
         reason: str | None = None,
     ) -> Workflow:
         """Set and remove keys of the context. Raises `ContextError`, `InvalidState` or `WorkflowLocked`."""
-        by, delta = By.of(actor, reason), Delta.of(values, unset)
+        by, delta = checks.by(actor, reason), Delta.of(values, unset)
         return await self._change(
             name, lambda found: verbs.update_context(found.head, found.progress, by, self._crew.clock(), delta=delta)
         )
 
     async def delete(self, name: str, *, actor: str | None = None, reason: str | None = None) -> None:
         """Remove a workflow and leave a tombstone. Raises `InvalidState` or `WorkflowLocked`."""
-        async with self._gate.passing():
-            by = By.of(actor, reason)
+        async with self._verb(name):
+            by = checks.by(actor, reason)
             await self._steering.at_rest(name, lambda: self._writes.delete(name, by, self._crew.clock()))
 
     async def _change(self, name: str, make: Callable[[Found], Move], *, with_unsaved: bool = False) -> Workflow:
-        async with self._gate.passing():
+        async with self._verb(name):
             await self._steering.change(name, make, with_unsaved=with_unsaved)
             return await self._reads.workflow(name)
 
@@ -198,7 +212,7 @@ class Engine(Lifecycle):
 
     async def get(self, name: str) -> Workflow:
         """Return a workflow as it stands."""
-        async with self._gate.passing():
+        async with self._verb(name):
             return await self._reads.workflow(name)
 
     async def list(
@@ -211,6 +225,8 @@ class Engine(Lifecycle):
         """Return workflows by name in code points, at most `limit`, from the one after the name `after` on."""
         async with self._gate.passing():
             checks.whole("limit", limit)
+            checks.storable("name_prefix", name_prefix)
+            checks.storable("after", after)
             return await self._reads.summaries(checks.state(state), name_prefix, limit, after)
 
     async def stats(self) -> dict[WorkflowState, int]:
@@ -220,7 +236,7 @@ class Engine(Lifecycle):
 
     async def history(self, name: str) -> builtins.list[Event]:
         """Return all that happened to a workflow, oldest first."""
-        async with self._gate.passing():
+        async with self._verb(name):
             return await self._reads.history(name)
 
     async def deleted(self) -> builtins.list[Tombstone]:

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -43,11 +44,12 @@ class Lifecycle:
     ) -> None:
         """Check what was given; nothing is connected before `open()`."""
         self.settings = Settings.of(settings, overrides)
-        self._log: Log = logger or logging.getLogger("awfe")
+        self._log: Log = checks.logger(logger) or logging.getLogger("awfe")
         self._database = Database(db, self.settings, self._log)
         self._announcer = Announcer(self._log)
         self._gate = Gate()
         self._opening = asyncio.Lock()
+        self._is_up = False
         self._reads = Reads(self._database)
         self._writes = Writes(self._database, self._announcer.tell)
         self._crew = Crew(
@@ -76,7 +78,7 @@ class Lifecycle:
         Opening an open engine does nothing. Raises `StoreUnavailable`, `ConfigError` or `SchemaOutdated`.
         """
         async with self._opening:
-            if self._gate.is_open:
+            if self._is_up:
                 return
             registry.allow(self.settings.step_modules)
             await self._database.open()
@@ -88,7 +90,7 @@ class Lifecycle:
                 raise
             self._crew.join(self._locks, self._database.instance, self._database.max_context_bytes)
             self._announcer.open()
-            self._gate.is_open = True
+            self._gate.is_open = self._is_up = True
             self._steering.open()
 
     async def close(self) -> None:
@@ -96,13 +98,14 @@ class Lifecycle:
 
         Closing a closed engine does nothing. A cancellation is delivered when all is done.
         """
-        was_open, self._gate.is_open = self._gate.is_open, False
-        await to_the_end(self._close(was_open=was_open))
+        self._gate.is_open = False
+        await to_the_end(self._close())
 
-    async def _close(self, *, was_open: bool) -> None:
+    async def _close(self) -> None:
         async with self._opening:
-            if not was_open:
+            if not self._is_up:
                 return
+            self._gate.is_open = self._is_up = False
             await self._steering.close()
             await self._gate.emptied()
             await self._announcer.close(self.settings.shutdown_grace)
@@ -120,6 +123,11 @@ class Lifecycle:
     ) -> None:
         """Close the engine."""
         await self.close()
+
+    def _verb(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Let a verb about one workflow in."""
+        checks.known(name)
+        return self._gate.passing()
 
     def _warn_of_main(self, impls: set[str]) -> None:
         """Warn once of each step that only this program can find."""

@@ -85,6 +85,9 @@ class Settings:
         if unknown:
             msg = f"unknown setting {', '.join(sorted(unknown))}; there are {', '.join(known)}"
             raise ConfigError(msg)
+        if base is not None and not isinstance(base, Settings):
+            msg = f"settings={base!r:.60}: give a Settings, or each setting as a keyword"
+            raise ConfigError(msg)
         if base is not None:
             start = {name: getattr(base, name) for name in known}
         else:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -268,3 +268,70 @@ async def test_the_context_is_bounded_by_what_a_statement_can_carry(
         text = "\\'\0" * (engine._database.max_context_bytes // 12)
         await engine.create_workflow("w", {"a": text}, [Note("one")])
         assert (await engine.get("w")).context == {"a": text}
+
+
+@pytest.mark.parametrize("name", [0, False, 5, None, b"precious", "\ud800"])
+async def test_what_is_no_name_acts_on_nothing(engine: Engine, name: Any) -> None:
+    """A server takes 0 for every name that begins without a digit."""
+    await engine.create_workflow("precious", {}, [Note("one")])
+    verbs: list[Any] = [
+        *(engine.run, engine.start, engine.wait, engine.pause, engine.stop, engine.reset, engine.restart, engine.skip),
+        *(engine.delete, engine.get, engine.history),
+    ]
+    for verb in verbs:
+        with pytest.raises(InvalidInput, match="can't be the name of a workflow"):
+            await verb(name)
+    with pytest.raises(InvalidInput):
+        await engine.update_context(name, {"a": 1})
+    (summary,) = await engine.list()
+    assert (summary.name, summary.state) == ("precious", "pending")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda engine: engine.list(after=5),
+        lambda engine: engine.list(after="\ud800"),
+        lambda engine: engine.list(name_prefix=b"a"),
+        lambda engine: engine.wait("w", timeout="soon"),
+        lambda engine: engine.wait("w", timeout=-1),
+        lambda engine: engine.reset("w", keep_context="yes"),
+        lambda engine: engine.reset("w", context=[]),
+        lambda engine: engine.skip("w", context=0),
+        lambda engine: engine.skip("w", actor=5),
+        lambda engine: engine.skip("w", reason=b"why"),
+        lambda engine: engine.update_context("w", {}, unset=5),
+        lambda engine: engine.update_context("w", {}, unset=[5]),
+    ],
+)
+async def test_wrong_types_are_refused(engine: Engine, call: Any) -> None:
+    await engine.create_workflow("w", {}, [Note("one")])
+    before = await engine.get("w")
+    with pytest.raises(InvalidInput):
+        await call(engine)
+    assert await engine.get("w") == before
+
+
+async def test_hooks_take_ctx(engine: Engine) -> None:
+    async def nothing() -> None:
+        pass
+
+    for register in (engine.before_step, engine.after_step, engine.observer):
+        with pytest.raises(InvalidInput):
+            register(nothing)  # type: ignore[arg-type]  # what is tested
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_urls_that_are_almost_right(database: Database) -> None:
+    url = make_url(database.url)
+    for wrong, match in (
+        (url.set(database=""), "names no database"),
+        (url.set(port=99_999), "not a port"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            Engine(wrong)
+    engine = Engine(url.set(query={"no_such_argument": "s3cr3t", "password": "s3cr3t"}))
+    assert "s3cr3t" not in repr(engine)
+    with pytest.raises(ConfigError, match="the driver does not take") as failure:
+        await engine.open()
+    assert "s3cr3t" not in str(failure.value)

@@ -92,6 +92,8 @@ async def main(url: str, verb: str, *names: str) -> None:
 
 
 if __name__ == "__main__":
+    # A parent in the background of a shell hands SIGINT down as ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     database, what, *rest = sys.argv[1:]
     programs: dict[str, Any] = {"abandon": abandon, "serve": serve}
     asyncio.run(programs[what](database, *rest) if what in programs else main(database, what, *rest))

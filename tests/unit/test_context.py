@@ -319,8 +319,7 @@ async def test_a_context_of_an_attempt_passes_on_to_it() -> None:
     """Output as text, checkpoints, and whether a stop is wanted."""
     recorder, log, step = Recorder(), logging.getLogger("test"), StepInfo(2, "Copy", 3, "k")
     ctx = Context.attached(encoded({"a": 1}), recorder, workflow="deploy", step=step, log=log)
-    not_a_text: Any = 5
-    ctx.output(not_a_text)
+    ctx.output("5")
     ctx["b"] = 2
     await ctx.checkpoint()
     recorder.stop_requested = True

@@ -150,7 +150,7 @@ def test_attributes_that_would_be_lost_are_refused() -> None:
         async def work(self, ctx: Context) -> None:
             pass
 
-    with pytest.raises(InvalidInput, match=r"it has attributes, which are lost when it is saved; make it a dataclass"):
+    with pytest.raises(InvalidInput, match=r"its attributes would be lost when it is saved; make it a dataclass"):
         save(1, Stateful())
 
 

@@ -91,3 +91,42 @@ def test_a_broken_entry_point_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("awfe.domain.registry.entry_points", lambda group: [Broken()] if group == "awfe.steps" else [])
     with pytest.raises(LookupError, match="the entry point 'broken' can't be loaded"):
         find("tests:Nothing")
+
+
+class Forgotten(BaseStep):
+    """Forgot to be a dataclass."""
+
+    command: str
+
+    async def work(self, ctx: Context) -> None:
+        """Do nothing."""
+
+
+class WithoutContext(BaseStep):
+    """Forgot its ctx."""
+
+    async def work(self) -> None:  # type: ignore[override]  # what is tested
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("made", "match"), [(Forgotten, "make it a dataclass"), (WithoutContext, "work\\(self, ctx\\)")]
+)
+def test_steps_that_could_not_run_are_refused(made: type[BaseStep], match: str) -> None:
+    with pytest.raises(InvalidInput, match=match):
+        steps.save(1, made)
+
+
+@pytest.mark.parametrize("attribute", ["timout", "on_interupt", "retries_"])
+def test_a_misspelt_policy_is_refused(attribute: str) -> None:
+    namespace = {"__module__": __name__, attribute: 5}
+    if attribute == "retries_":
+        type("Fine", (BaseStep,), namespace)
+        return
+    with pytest.raises(InvalidInput, match="did you mean"):
+        type("Misspelt", (BaseStep,), namespace)
+
+
+def test_output_is_text() -> None:
+    with pytest.raises(InvalidInput, match="give a str"):
+        Context().output(b"bytes")  # type: ignore[arg-type]  # what is tested

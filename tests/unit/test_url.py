@@ -42,8 +42,8 @@ def test_a_plain_scheme_picks_the_async_driver(given: str, resolved: str) -> Non
         ),
         ({"adapter": "mysql2", "host": "h", "password": None, "database": "d"}, "mysql+aiomysql://h/d"),
         (
-            {"adapter": "mysql2", "username": "u@x", "password": "p/:@", "host": "h"},
-            "mysql+aiomysql://u%40x:p%2F%3A%40@h",
+            {"adapter": "mysql2", "username": "u@x", "password": "p/:@", "host": "h", "database": "d"},
+            "mysql+aiomysql://u%40x:p%2F%3A%40@h/d",
         ),
         ({"adapter": "postgresql", "host": "h", "database": "d"}, "postgresql+asyncpg://h/d"),
         ({"adapter": "sqlite3", "database": "w.db"}, "sqlite+aiosqlite:///w.db"),

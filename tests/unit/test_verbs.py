@@ -89,7 +89,7 @@ def test_a_workflow_is_locked_while_a_fenced_body_lives(verb: Verb) -> None:
 def test_a_workflow_that_runs_says_where() -> None:
     """And what to do about it."""
     assert str(verbs.locked(running())) == "'deploy' runs in host:1; wait for it, or pause or stop it first"
-    assert str(verbs.locked(running(owner=None))).startswith("'deploy' runs; ")
+    assert str(verbs.locked(running(owner=None))).startswith("'deploy' is about to run elsewhere; ")
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ and an attempt that fails has touched nothing.
 """
 
 import logging
-from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Container, Generator, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
 from awfe.domain.values import check_key, decode, encode
-from awfe.errors import ContextError
+from awfe.errors import ContextError, InvalidInput
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -30,6 +30,11 @@ class Delta(msgspec.Struct, frozen=True):
         kept = {k: v for k, v in self.set.items() if k not in later.unset}
         return Delta({**kept, **later.set}, tuple(dict.fromkeys(self.unset + later.unset)))
 
+    def without(self, keys: Container[str]) -> "Delta":
+        """Return the change but for some keys."""
+        kept = {key: raw for key, raw in self.set.items() if key not in keys}
+        return Delta(kept, tuple(key for key in self.unset if key not in keys))
+
     def apply(self, values: dict[str, bytes]) -> None:
         """Make the change in a context of encoded values."""
         for key in self.unset:
@@ -41,6 +46,9 @@ class Delta(msgspec.Struct, frozen=True):
         """Return the change that sets and unsets these keys; raises `ContextError` with the path of a bad value."""
         if not isinstance(values, Mapping):
             msg = f"{where}: a {type(values).__qualname__} is not a mapping of keys to values"
+            raise ContextError(msg)
+        if not isinstance(unset, Iterable):
+            msg = f"unset={unset!r:.60}: give the keys to remove"
             raise ContextError(msg)
         unset = (unset,) if isinstance(unset, str) else tuple(unset)
         for key in (*values, *unset):
@@ -180,7 +188,10 @@ class Context(MutableMapping[str, Any]):
 
     def output(self, text: str) -> None:
         """Print for people: goes to the engine's `redirect`, and its tail is kept with the attempt."""
-        self._services.output(str(text))
+        if not isinstance(text, str):
+            msg = f"ctx.output({text!r:.60}): give a str"
+            raise InvalidInput(msg)
+        self._services.output(text)
 
     def checkpoint(self) -> Awaitable[None]:
         """Save what has changed so far: `await ctx.checkpoint()`; a restart of the step begins with it.

@@ -61,7 +61,7 @@ def decide(situation: Situation, outcome: Outcome) -> Move:
             return moves.stopped(head, ended, alive=outcome.alive)
         case Ending.INTERRUPTED:
             ended = _ended(situation, outcome, StepState.INTERRUPTED)
-            rerun = situation.policies.rerun
+            rerun = situation.policies.rerun or not outcome.begun
             return moves.shut_down(head, ended, rerun=rerun, resumable=resumable, alive=outcome.alive)
         case _:
             assert_never(outcome.ending)

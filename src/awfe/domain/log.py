@@ -30,22 +30,24 @@ class Entry:
 
 @dataclass(slots=True)
 class Progress:
-    """What the log of a workflow adds up to."""
+    """What the log of a workflow adds up to; `edited`: keys that operators changed since the last attempt."""
 
     layers: list[tuple[int, Delta]] = field(default_factory=list)
     attempts: dict[int, int] = field(default_factory=dict)
     ended: dict[int, StepState] = field(default_factory=dict)
     resets: list[tuple[int, int]] = field(default_factory=list)
+    edited: set[str] = field(default_factory=set)
     reached: int = 0
     failures: int = 0
     interrupts: int = 0
     interrupted_rev: int = -1
 
-    def context(self) -> dict[str, bytes]:
-        """Return the context: encoded values under their keys."""
+    def context(self, up_to: int | None = None) -> dict[str, bytes]:
+        """Return the context, or as it was before the step after `up_to` began: encoded values under their keys."""
         values: dict[str, bytes] = {}
-        for _, delta in self.layers:
-            delta.apply(values)
+        for position, delta in self.layers:
+            if up_to is None or position <= up_to:
+                delta.apply(values)
         return values
 
     def line(self, position: int) -> int:
@@ -69,18 +71,7 @@ def _add(progress: Progress, entry: Entry) -> None:
     position, cause = entry.position, entry.cause
     outcome = _OF_OUTCOME.get(cause)
     if outcome is not None:
-        if position > progress.reached:
-            progress.failures = progress.interrupts = 0
-        progress.reached = max(progress.reached, position)
-        progress.attempts[position] = entry.attempt
-        progress.ended[position] = outcome
-        if outcome in _PASSED:
-            progress.failures = 0
-        progress.failures += outcome is StepState.ERROR
-        if outcome is StepState.INTERRUPTED:
-            progress.interrupted_rev = entry.rev
-        else:
-            progress.interrupts = 0
+        _add_attempt(progress, entry, outcome)
     elif cause is Cause.TAKEOVER:
         # Only a crash counts: what a closing engine cut off is a deploy, and a delay was no attempt.
         progress.interrupts += entry.rev == progress.interrupted_rev
@@ -92,7 +83,26 @@ def _add(progress: Progress, entry: Entry) -> None:
     elif cause is Cause.SKIP:
         progress.reached = max(progress.reached, position)
         progress.ended[position] = StepState.SKIPPED
+    elif cause is Cause.UPDATE_CONTEXT and entry.delta:
+        progress.edited.update(entry.delta.set, entry.delta.unset)
     if cause in _NEW_BUDGET:
         progress.failures = progress.interrupts = 0
     if entry.delta and (outcome is None or outcome is StepState.COMPLETED):
         progress.layers.append((position, entry.delta))
+
+
+def _add_attempt(progress: Progress, entry: Entry, outcome: StepState) -> None:
+    position = entry.position
+    if position > progress.reached:
+        progress.failures = progress.interrupts = 0
+    progress.reached = max(progress.reached, position)
+    progress.attempts[position] = entry.attempt
+    progress.ended[position] = outcome
+    progress.edited.clear()
+    if outcome in _PASSED:
+        progress.failures = 0
+    progress.failures += outcome is StepState.ERROR
+    if outcome is StepState.INTERRUPTED:
+        progress.interrupted_rev = entry.rev
+    else:
+        progress.interrupts = 0

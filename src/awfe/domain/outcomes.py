@@ -65,10 +65,14 @@ def _shortened(text: str, limit: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one attempt left behind; `alive`: its body would not end and still runs, fenced."""
+    """What one attempt left behind.
+
+    `alive`: its body would not end and still runs, fenced. `begun`: not when it was cut off before its first line.
+    """
 
     ending: Ending
     delta: Delta = NO_CHANGE
     output: str = ""
     error: ErrorInfo | None = None
     alive: bool = False
+    begun: bool = True

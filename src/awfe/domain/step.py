@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import difflib
 import functools
 import inspect
 import types
@@ -56,6 +57,11 @@ class BaseStep:
     def __init_subclass__(cls, *, name: str | None = None, aliases: tuple[str, ...] = (), **kwargs: Any) -> None:
         """Register the class under its names."""
         super().__init_subclass__(**kwargs)
+        for attribute in vars(cls):
+            close = difflib.get_close_matches(attribute, POLICIES, n=1, cutoff=0.85)
+            if close and attribute not in POLICIES and not callable(vars(cls)[attribute]):
+                msg = f"{cls.__qualname__}: {attribute!r} is not a policy; did you mean {close[0]!r}?"
+                raise InvalidInput(msg)
         registry.register(cls, name, aliases)
 
     async def work(self, ctx: Context) -> None:
@@ -121,7 +127,7 @@ def save(position: int, item: object) -> StepSpec:
     made = _instance(position, item)
     cls = type(made)
     label = f"step {position} ({cls.__qualname__})"
-    if cls.work is BaseStep.work or not inspect.iscoroutinefunction(cls.work):
+    if cls.work is BaseStep.work or not inspect.iscoroutinefunction(cls.work) or not takes(cls.work, 2):
         msg = f"{label}: write 'async def work(self, ctx)'"
         raise InvalidInput(msg)
     impl = registry.name_of(cls, label)
@@ -133,6 +139,15 @@ def save(position: int, item: object) -> StepSpec:
     # What can't be made again from what is saved is refused now, not when it is to run.
     spec.load()
     return spec
+
+
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Tell whether a function can be called with so many arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _instance(position: int, item: object) -> BaseStep:
@@ -150,9 +165,11 @@ def _instance(position: int, item: object) -> BaseStep:
 
 def _arguments(made: BaseStep, label: str) -> dict[str, Any]:
     if not dataclasses.is_dataclass(made):
-        slots = [name for each in type(made).__mro__[:-2] for name in vars(each).get("__slots__", ())]
-        if slots or vars(made).keys() - {"_using"}:
-            msg = f"{label}: it has attributes, which are lost when it is saved; make it a dataclass"
+        own = type(made).__mro__[:-2]
+        slots = [name for each in own for name in vars(each).get("__slots__", ())]
+        fields = [name for each in own for name in inspect.get_annotations(each) if name not in POLICIES]
+        if slots or fields or vars(made).keys() - {"_using"}:
+            msg = f"{label}: its attributes would be lost when it is saved; make it a dataclass"
             raise InvalidInput(msg)
         return {}
     fields = dataclasses.fields(made)

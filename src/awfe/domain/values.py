@@ -57,7 +57,7 @@ def _check(value: Any, path: str, error: type[InvalidInput], depth: int) -> None
             _check(item, f"{path}[{key!r}]", error, depth - 1)
         return
     else:
-        problem = f"nested deeper than {MAX_DEPTH} levels"
+        path, problem = f"{path:.60}…", f"nested deeper than {MAX_DEPTH} levels"
     if problem:
         msg = f"{path}: {problem}"
         raise error(msg)

@@ -28,7 +28,9 @@ def check(head: Head, verb: Verb) -> Answer:
 def locked(head: Head) -> WorkflowLocked:
     """Return the refusal that tells where a workflow runs."""
     doing = "runs" if head.state is WorkflowState.RUNNING else f"is {head.state}, but its last step is still alive"
-    where = f" in {head.owner}" if head.owner else ""
+    where = f" in {head.owner}"
+    if head.owner is None:
+        doing, where = "is about to run", " elsewhere"
     return WorkflowLocked(head.name, f"{head.name!r} {doing}{where}; wait for it, or pause or stop it first")
 
 
@@ -38,14 +40,19 @@ def refusal(head: Head, verb: Verb, answer: Answer) -> InvalidState:
     states = ", ".join(state for state in allowed_in(verb) if state is not head.state)
     if answer is Answer.ERROR_STATE:
         hint = "mend the cause, then restart, reset or skip its step"
+        if head.state is WorkflowState.STOPPED:
+            hint = "its step is not declared rerun: restart, reset or skip it"
         return ErrorState(head.name, f"{where}: {verb} is allowed in {states}; {hint}")
     return InvalidState(head.name, f"{where}: {verb} is allowed in {states}")
 
 
 def reset(head: Head, progress: Progress, by: By, now: datetime, *, kept: Delta, delta: Delta) -> Move:
-    """Make the failed, stopped or interrupted step pending again; `kept` is what its attempt changed."""
+    """Make the failed, stopped or interrupted step pending again; `kept` is what its attempt changed.
+
+    What an operator has edited since stays as he left it.
+    """
     check(head, Verb.RESET)
-    note = Noted(Cause.RESET, now, progress.reached, by, kept.then(delta))
+    note = Noted(Cause.RESET, now, progress.reached, by, kept.without(progress.edited).then(delta))
     return Move(Cause.RESET, head, _at_rest(head, WorkflowState.PAUSED), noted=note)
 
 

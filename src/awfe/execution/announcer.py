@@ -48,6 +48,11 @@ class Announcer:
                     told = observer(event)
                     if inspect.isawaitable(told):
                         await told
+                except asyncio.CancelledError:
+                    # Ours only when we are asked to end; an observer may raise one too.
+                    if (task := asyncio.current_task()) is not None and task.cancelling():
+                        raise
+                    self._log.warning("observer %r was cancelled at %s", observer, event.cause)
                 except Exception:  # noqa: BLE001 - whatever it raises is not the run's concern
                     self._log.exception("observer %r failed at %s", observer, event.cause)
             self._queue.task_done()

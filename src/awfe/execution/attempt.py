@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from enum import IntEnum
+from hashlib import blake2b
 from typing import Any
 
 from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo, too_large
@@ -32,13 +33,17 @@ class Attempt:
     """One attempt of one step, in a task of its own.
 
     To cut it short its task is cancelled once: a step may clean up in `finally`, with awaits. One that has not ended
-    when its grace is over is left alone, and the outcome says that it is alive.
+    when its grace is over is left alone, and the outcome says that it is alive. The last grace that was given counts.
     """
 
     def __init__(
-        self, crew: Crew, head: Head, step: BaseStep, info: StepInfo, checkpoint: Callable[[Context], Awaitable[None]]
+        self, crew: Crew, head: Head, step: BaseStep, line: int, checkpoint: Callable[[Context], Awaitable[None]]
     ) -> None:
-        """Prepare an attempt; nothing runs yet."""
+        """Prepare an attempt; nothing runs yet. `line` is the revision of the reset that began the step anew, or 0."""
+        # The same for all attempts of the step, and for no other step of any workflow.
+        about = f"{crew.instance}:{head.id}:{head.position}:{line}"
+        key = blake2b(about.encode(), digest_size=16).hexdigest()
+        info = StepInfo(head.at, type(step).__name__, head.attempt, key)
         self._crew = crew
         self._step = step
         self.name = f"step {info.position} ({info.name}) of {head.name!r}"
@@ -48,7 +53,8 @@ class Attempt:
         self._tail = _Tail(crew.settings.max_output_bytes)
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timeout_timer: asyncio.TimerHandle | None = None
+        self._grace_timer: asyncio.TimerHandle | None = None
         self._cut = Cut.NONE
         self.error: BaseException | None = None
         self.described: ErrorInfo | None = None
@@ -91,7 +97,8 @@ class Attempt:
         if self._cut is Cut.NONE and self.task is not None:
             self.task.cancel()
         self._cut = max(self._cut, why)
-        self._timers.append(self._loop.call_later(grace, self._end))
+        self._cancel(self._grace_timer)
+        self._grace_timer = self._loop.call_later(grace, self._end)
 
     async def run(self, committed: dict[str, bytes], timeout: float | None, grace: float) -> Outcome:  # noqa: ASYNC109 - the timeout is the step's policy; what happens then is decided here
         """Run the step to its end, or until its grace is over."""
@@ -100,7 +107,7 @@ class Attempt:
         log = _StepLog(self._crew.log, about)
         ctx = Context.attached(committed, self, workflow=self._workflow, step=info, log=log)
         if timeout is not None:
-            self._timers.append(self._loop.call_later(timeout, self.cut, Cut.TIMEOUT, grace))
+            self._timeout_timer = self._loop.call_later(timeout, self.cut, Cut.TIMEOUT, grace)
         if self._cut is Cut.NONE:
             self.task = asyncio.create_task(self._body(ctx), name=f"awfe {self.name}")
             self.task.add_done_callback(self._end)
@@ -110,11 +117,14 @@ class Attempt:
                 except asyncio.CancelledError:
                     # The loop is going down: that is a stop, and its state is saved.
                     self.cut(Cut.STOP, grace)
-        for timer in self._timers:
-            timer.cancel()
-        if self.alive and self.task is not None:
-            self.task.cancel()
+        self._cancel(self._timeout_timer)
+        self._cancel(self._grace_timer)
         return self._outcome(ctx, timeout)
+
+    @staticmethod
+    def _cancel(timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()
 
     def _end(self, _task: object = None) -> None:
         if not self._over.done():
@@ -156,7 +166,8 @@ class Attempt:
             error.__cause__ = cause
         self.error = error
         self.described = self._description(error)
-        return Outcome(self._ending(error), delta, self._tail.text(), self.described, alive)
+        begun = self.task is not None and not (self.task.done() and self.task.cancelled())
+        return Outcome(self._ending(error), delta, self._tail.text(), self.described, alive, begun)
 
     def _raised(self) -> BaseException | None:
         task = self.task

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from awfe.domain.decide import Halt
 from awfe.domain.moves import By, Head
 from awfe.domain.step import BaseStep
-from awfe.errors import AwfeError
 from awfe.execution.crew import Crew
 from awfe.execution.runner import Run
 
@@ -36,6 +35,7 @@ class Control:
         run = Run(self._crew, head, steps, by, self._over)
         self._runs[run.name] = run
         run.task = asyncio.create_task(run.go(), name=f"awfe run {run.name}")
+        run.task.add_done_callback(lambda _task: run.abandoned())
         return run
 
     def _over(self, run: Run) -> None:
@@ -80,7 +80,7 @@ class Control:
                 continue
             try:
                 asked = await self._crew.reads.requests()
-            except AwfeError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
                 self._crew.log.warning("requests of other processes can't be looked up: %s", error)
                 continue
             for head in asked:

@@ -26,7 +26,8 @@ def of(head: Head, attempt: Attempt | None, steps: Sequence[BaseStep]) -> Except
 
 def halted(name: str, state: WorkflowState, attempt: Attempt | None = None) -> WorkflowHalted:
     """Return what a run raises that was asked to halt; the cause is what the step raised when it was cut short."""
-    error = _HALTED[state](name, f"{name!r} is {state}")
+    began = attempt is not None
+    error = _HALTED[state](name, f"{name!r} is {state}" if began else f"{name!r} was taken out of line: not begun")
     if attempt is not None and not isinstance(attempt.error, asyncio.CancelledError):
         error.__cause__ = attempt.error
     return error

@@ -1,6 +1,5 @@
 """What `start` returns: a run in the background that may be awaited, paused and stopped."""
 
-import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
@@ -19,14 +18,14 @@ class Handle:
         self,
         name: str,
         run: Run | None,
-        read: Callable[[str], Awaitable[Workflow]],
+        follow: Callable[[Run | None], Awaitable[Workflow]],
         pause: Callable[..., Awaitable[None]],
         stop: Callable[..., Awaitable[None]],
     ) -> None:
         """Stand for a run; None when the workflow was completed already."""
         self.name = name
         self._run = run
-        self._read = read
+        self._follow = follow
         self._pause = pause
         self._stop = stop
         if run is not None:
@@ -52,5 +51,4 @@ class Handle:
     async def _result(self) -> Workflow:
         if self._run is not None:
             self._run.awaited = True
-            await asyncio.shield(self._run.rested)
-        return await self._read(self.name)
+        return await self._follow(self._run)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 
 from awfe.domain import moves
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.states import WorkflowState
 from awfe.domain.step import policies_of
-from awfe.errors import InvalidInput
+from awfe.errors import InvalidInput, WorkflowNotFound
 from awfe.execution.crew import Crew
 from awfe.persistence.writes import Found
 
@@ -36,8 +37,12 @@ class Recovery:
         if not gone:
             return []
         await asyncio.sleep(self._crew.settings.takeover_delay)
-        settled = [await self._settle_now(head) for head in gone]
-        return [now for now, head in zip(settled, gone, strict=True) if now.state is not WorkflowState.RUNNING]
+        settled = []
+        for head in gone:
+            # One that was deleted meanwhile needs nobody any more.
+            with suppress(WorkflowNotFound):
+                settled.append(await self._settle_now(head))
+        return [head for head in settled if head.state is not WorkflowState.RUNNING]
 
     async def _settle_now(self, head: Head) -> Head:
         now = await self._crew.reads.head(head.name)

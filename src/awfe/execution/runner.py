@@ -5,10 +5,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import blake2b
 
 from awfe.domain import moves, verbs
-from awfe.domain.context import NO_CHANGE, Context, StepInfo, too_large
+from awfe.domain.context import NO_CHANGE, Context, too_large
 from awfe.domain.decide import Halt, Situation, decide
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move
@@ -49,7 +48,8 @@ class Run:
         self._context: dict[str, bytes] = {}
         self._halt = Halt.NONE
         self._grace = crew.settings.stop_grace
-        self._turn: asyncio.Future[bool] | None = None
+        self._turn = crew.line.join()
+        self._heeded: tuple[str, float | None] | None = None
         self._claimed = asyncio.Event()
         self._bell = asyncio.Event()
         self._moving = asyncio.Lock()
@@ -67,8 +67,7 @@ class Run:
             self._grace = self.crew.settings.stop_grace if grace is None else grace
             if self._attempt is not None:
                 self._attempt.cut(Cut.STOP, self._grace)
-        if self._turn is not None:
-            self.crew.line.leave(self._turn)
+        self.crew.line.leave(self._turn)
 
     def cut_off(self) -> None:
         """End the running step because the engine closes."""
@@ -78,13 +77,16 @@ class Run:
 
     def heed(self, head: Head) -> None:
         """Act on a request that was stored for this run; one for another run is dead."""
-        if head.request is not None and head.run_id == self.head.run_id and self.head.state is WorkflowState.RUNNING:
+        if head.request is None or head.run_id != self.head.run_id or self.head.state is not WorkflowState.RUNNING:
+            return
+        if self._heeded != (head.request, head.stop_grace):
+            self._heeded = (head.request, head.stop_grace)
             self.ask(Halt[head.request.upper()], head.stop_grace)
 
     @property
     def in_line(self) -> bool:
         """Whether it still waits for a place."""
-        return self._turn is not None and not self._turn.done()
+        return not self._turn.done()
 
     async def settled(self) -> None:
         """Return when it is claimed or over: what a verb sees in the database is then up to date."""
@@ -103,8 +105,14 @@ class Run:
         self._on_over(self)
         self._rest(error)
 
+    def abandoned(self) -> None:
+        """Come to rest when the task was cancelled before its first line, as when a loop goes down."""
+        if not self.rested.done():
+            self.crew.line.leave(self._turn)
+            self._on_over(self)
+            self._rest(asyncio.CancelledError())
+
     async def _pipeline(self) -> BaseException | None:
-        self._turn = self.crew.line.join()
         if not await self._turn:
             return endings.halted(self.name, self._halt.state)
         try:
@@ -120,14 +128,18 @@ class Run:
             self.crew.line.give_back()
 
     async def _locked(self) -> BaseException | None:
+        if self._halt:
+            return endings.halted(self.name, self._halt.state)
         await self._claim()
         while self.head.state is WorkflowState.RUNNING:
             if self.head.due_at is not None:
                 await self._wait_until_due(self.head.due_at)
             else:
                 await self._apply(await self._run_attempt())
+        if self._halt and self._attempt is None and self.head.state is not WorkflowState.COMPLETED:
+            return endings.halted(self.name, self._halt.state)
         error = endings.of(self.head, self._attempt, self._steps)
-        if self._attempt is not None and self._attempt.alive:
+        if self._attempt is not None and self.head.owner is not None:
             self._rest(error)
             await self._outlive(self._attempt)
         return error
@@ -137,7 +149,7 @@ class Run:
 
         def make(found: Found) -> Move | None:
             head = found.head
-            if head.run_id == run_id:
+            if head.run_id == run_id or self._halt:
                 return None
             answer = verbs.check(head, Verb.RUN)
             if answer is Answer.RETURNS:
@@ -154,20 +166,15 @@ class Run:
 
     async def _run_attempt(self) -> Outcome:
         head, step = self.head, self._steps[self.head.at - 1]
-        attempt = Attempt(self.crew, head, step, self._info(step), self._checkpoint)
+        attempt = Attempt(self.crew, head, step, self._progress.line(head.at), self._checkpoint)
         self._attempt = attempt
-        if self._halt is Halt.STOP:
-            attempt.cut(Cut.STOP, self._grace)
+        if self._halt:
+            # It was asked for while the begin was being saved: the step's code has not begun, and does not.
+            attempt.cut(Cut.STOP if self._halt is Halt.STOP else Cut.SHUTDOWN, self._grace)
         outcome = await attempt.run(self._context, policies_of(step).timeout, self.crew.settings.stop_grace)
         if attempt.fenced and self._tenure is not None:
             await self._tenure.hold()
         return outcome
-
-    def _info(self, step: BaseStep) -> StepInfo:
-        head = self.head
-        about = f"{self.crew.instance}:{head.id}:{head.position}:{self._progress.line(head.at)}"
-        key = blake2b(about.encode(), digest_size=16).hexdigest()
-        return StepInfo(head.at, type(step).__name__, head.attempt, key)
 
     async def _apply(self, outcome: Outcome) -> None:
         position = self.head.at
@@ -247,7 +254,8 @@ class Run:
 
     async def _outlive(self, attempt: Attempt) -> None:
         """Keep the lock and the place until the body of a fenced step has ended."""
-        self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
+        if attempt.alive:
+            self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
         await attempt.ended()
         await self.crew.writes.let_go(self.head, self.crew.settings.db_retry_for)
 

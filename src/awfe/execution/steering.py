@@ -10,7 +10,7 @@ from awfe.domain.moves import By
 from awfe.domain.records import Recovered
 from awfe.domain.states import ACTIVE, Answer, Verb, WorkflowState
 from awfe.domain.step import BaseStep, StepSpec, policies_of
-from awfe.errors import AwfeError, InvalidInput, InvalidState, LockLost, StepNotFound, WorkflowLocked, WorkflowNotFound
+from awfe.errors import InvalidInput, InvalidState, LockLost, StepNotFound, WorkflowLocked, WorkflowNotFound
 from awfe.execution.control import Control
 from awfe.execution.crew import Crew
 from awfe.execution.gate import Gate
@@ -136,13 +136,13 @@ class Steering:
         while True:
             try:
                 await self.recover()
-            except AwfeError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may succeed
                 self._crew.log.warning("recover: %s", error)
             await asyncio.sleep(seconds)
 
 
 def _in_line(name: str) -> WorkflowLocked:
-    return WorkflowLocked(name, f"{name!r} stands in line in this engine already")
+    return WorkflowLocked(name, f"{name!r} stands in line, or begins, in this engine already")
 
 
 def _load(name: str, specs: Sequence[StepSpec]) -> list[BaseStep]:

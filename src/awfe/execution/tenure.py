@@ -22,6 +22,7 @@ class Tenure:
         self._on_end = on_end
         self._regaining: asyncio.Task[None] | None = None
         self._last_error: Exception | None = None
+        self._ended = False
         held.watch(self._lost)
 
     async def hold(self) -> None:
@@ -31,9 +32,11 @@ class Tenure:
             await asyncio.shield(regaining)
             if self._regaining is regaining:
                 self._regaining = None
+                self._lost_again()
 
     async def end(self) -> None:
         """Give the lock back."""
+        self._ended = True
         if self._regaining is not None:
             self._regaining.cancel()
             await asyncio.wait({self._regaining})
@@ -42,9 +45,17 @@ class Tenure:
         await self._held.release()
 
     def _lost(self) -> None:
-        if self._regaining is None or self._regaining.done():
-            self._crew.log.warning("the lock connection of %r is gone; locking again", self._head().name)
-            self._regaining = asyncio.create_task(self._regain(), name=f"awfe regain {self._head().name}")
+        if self._ended or (self._regaining is not None and not self._regaining.done()):
+            return
+        self._crew.log.warning("the lock connection of %r is gone; locking again", self._head().name)
+        self._regaining = asyncio.create_task(self._regain(), name=f"awfe regain {self._head().name}")
+        self._regaining.add_done_callback(self._lost_again)
+
+    def _lost_again(self, regaining: "asyncio.Task[None] | None" = None) -> None:
+        """Begin anew when the connection was lost once more while the lock was taken again."""
+        failed = regaining is not None and (regaining.cancelled() or regaining.exception() is not None)
+        if self._held.lost.is_set() and not failed:
+            self._lost()
 
     async def _regain(self) -> None:
         try:

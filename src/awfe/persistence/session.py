@@ -24,6 +24,7 @@ Kind = Literal["sqlite", "mysql", "postgresql"]
 
 # A transaction that hangs longer than this is given up and done again: its connection leads nowhere.
 _TRANSACTION_LIMIT: Final = 60.0
+_LEAST_LIMIT: Final = 15.0
 _CONNECT_LIMIT: Final = 10
 # What a partitioned client leaves open is ended by the server, not after hours.
 _IDLE_LIMIT: Final = 60
@@ -93,6 +94,10 @@ class Database:
         self._reading = engine.execution_options(awfe_reads=True)
         try:
             await self.retried(self._prepare_schema, self.settings.connect_retry_for)
+        except TypeError as error:
+            await self.close()
+            msg = f"{self}: the URL has an argument that the driver does not take: {error}"
+            raise ConfigError(msg) from error
         except BaseException:
             await self.close()
             raise
@@ -101,7 +106,15 @@ class Database:
         """Close every connection."""
         if self._engine is not None:
             engine, self._engine = self._engine, None
-            await engine.dispose()
+            await self.dispose(engine)
+
+    async def dispose(self, engine: AsyncEngine) -> None:
+        """Close the connections of an engine; a network that swallows everything does not keep us."""
+        try:
+            async with asyncio.timeout(_CONNECT_LIMIT):
+                await engine.dispose()
+        except TimeoutError:
+            self.log.warning("%s: its connections do not close; they are left to the server", self)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -140,7 +153,8 @@ class Database:
         pause, waited_from, told = _FIRST_PAUSE, time.monotonic(), False
         while True:
             try:
-                async with asyncio.timeout(_TRANSACTION_LIMIT):
+                left = retry_for + waited_from - time.monotonic()
+                async with asyncio.timeout(min(_TRANSACTION_LIMIT, max(left, _LEAST_LIMIT))):
                     # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the file
                     # locked; so there a cancellation is delivered when the transaction is over.
                     return await (to_the_end(once()) if self.kind == "sqlite" else once())

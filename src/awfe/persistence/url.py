@@ -24,7 +24,7 @@ def resolve(db: str | URL | Mapping[str, Any]) -> URL:
             url = make_url(db)
         except (ArgumentError, ValueError):
             # The text is not shown: it may hold a password in a place where nobody looks for one.
-            msg = "the database URL can't be read; write it like mysql://user:password@host:3306/database"
+            msg = "the database URL can't be read; write it like mysql://user:password@host:3306/database or sqlite:///file.db"
             raise ConfigError(msg) from None
     else:
         msg = f"db is a {type(db).__qualname__}; give a URL, a mapping with {', '.join(_KEYS)}, or an AsyncEngine"
@@ -42,6 +42,12 @@ def check(url: URL) -> URL:
     if dialect == "sqlite" and _in_memory(url):
         msg = "an SQLite database in memory loses commits of other tasks; use a file, such as sqlite:///workflows.db"
         raise ConfigError(msg)
+    if dialect != "sqlite" and not url.database:
+        msg = f"{shown(url)!r} names no database: write it like {dialect}://user:password@host/database"
+        raise ConfigError(msg)
+    if url.port is not None and not 0 < url.port < 1 << 16:
+        msg = f"port {url.port} is not a port: give one from 1 to 65535"
+        raise ConfigError(msg)
     driver = DRIVERS[dialect]
     if find_spec(driver) is None:
         msg = f"{dialect} needs the driver {driver}: {_EXTRAS.get(driver, f'pip install {driver}')}"
@@ -56,7 +62,8 @@ def _in_memory(url: URL) -> bool:
 
 def shown(url: URL) -> str:
     """Return a URL for people, without its password."""
-    return url.render_as_string(hide_password=True)
+    # A query may hold a password too.
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _with_driver(url: URL) -> URL:

@@ -48,6 +48,9 @@ _ASK: Final = (
     .where(workflow.c.id == bindparam("w_id"))
     .values(request=bindparam("request"), stop_grace=bindparam("stop_grace"))
 )
+_REST: Final = (
+    update(workflow).where(workflow.c.id == bindparam("w_id")).values(resumable=False, rev=workflow.c.rev + 1)
+)
 _LET_GO: Final = (
     update(workflow)
     .where(
@@ -152,7 +155,8 @@ class Writes:
             if made is None:
                 return Found(head, progress)
             if made.noted is not None:
-                self._check_size(made.noted.delta, progress)
+                dropped = made.noted.position if made.cause is Cause.RESET_FROM else None
+                self._check_size(made.noted.delta, progress.context(dropped))
             assert await _put(session, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
             return Found(made.after, progress)
 
@@ -178,10 +182,13 @@ class Writes:
             if noted and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
                 return head
             runs = head.state is WorkflowState.RUNNING
-            if not (in_line and not runs) and verbs.check(head, verb) is not Answer.REQUESTED:
+            asked_at_rest = in_line and not runs
+            if not asked_at_rest and verbs.check(head, verb) is not Answer.REQUESTED and not head.resumable:
                 return head
             noted = Noted(Cause(request), now, head.position or 0, by)
             if not runs:
+                # Somebody wants it to rest now, so it is no longer for `recover()` to go on.
+                await session.execute(_REST, {"w_id": head.id})
                 await session.execute(_INSERT_EVENT, codec.event_row(head, noted, uid, head.state))
                 return head
             stronger = head.request if head.request == "stop" else request
@@ -227,8 +234,8 @@ class Writes:
         await self._database.write(work)
         self._tell([events.of_noted(name, Noted(Cause.DELETE, now, 0, by), before, None)])
 
-    def _check_size(self, delta: Delta, progress: Progress | None = None) -> None:
-        values = progress.context() if progress else {}
+    def _check_size(self, delta: Delta, values: dict[str, bytes] | None = None) -> None:
+        values = {} if values is None else values
         delta.apply(values)
         limit = self._database.max_context_bytes
         if delta and size_of(values) > limit:

@@ -26,8 +26,8 @@ class Server(Protocol):
     def prepare(self, connection: Any, limit: float) -> None:
         """Make the server let go of a lock connection that is silent for longer than `limit` seconds."""
 
-    def watch(self, driver_connection: Any, on_end: Callable[[], None]) -> None:
-        """Call back as soon as the connection is seen to be gone."""
+    def watch(self, driver_connection: Any, on_end: Callable[[], None]) -> Callable[[], None]:
+        """Call back as soon as the connection is seen to be gone; returns what ends the watch."""
 
 
 class DedicatedLocks:
@@ -51,7 +51,11 @@ class DedicatedLocks:
         """Begin the heartbeat."""
         limit = self.database.settings.lock_limit
         self._engine = self.database.make_engine(
-            self.database.settings.max_running, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
+            self.database.settings.max_running,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+            # The server ends a lock connection that is silent; one from the pool should not be about to be.
+            pool_recycle=limit / 2,
         )
         event.listen(
             self._engine.sync_engine, "connect", lambda connection, _entry: self.server.prepare(connection, limit)
@@ -64,7 +68,7 @@ class DedicatedLocks:
             self._heart.cancel()
             await asyncio.wait({self._heart})
         if self._engine is not None:
-            await self._engine.dispose()
+            await self.database.dispose(self._engine)
 
     async def take(self, workflow_id: int) -> "DedicatedLock | None":
         """Try to lock a workflow, without waiting; None when it is held elsewhere."""
@@ -102,6 +106,7 @@ class DedicatedLock:
         self._connection: AsyncConnection | None = None
         self._busy = asyncio.Lock()
         self._on_loss: Callable[[], None] | None = None
+        self._unwatch: Callable[[], None] = _nothing
 
     def watch(self, on_loss: Callable[[], None]) -> None:
         """Call this as soon as the lock's connection is gone."""
@@ -124,7 +129,7 @@ class DedicatedLock:
             return False
         self._connection = connection
         self.lost.clear()
-        self._locks.server.watch(raw.driver_connection, lambda: self._ended(connection))
+        self._unwatch = self._locks.server.watch(raw.driver_connection, lambda: self._ended(connection))
         return True
 
     async def regain(self) -> bool:
@@ -163,6 +168,7 @@ class DedicatedLock:
             except (SQLAlchemyError, OSError, TimeoutError, StoreUnavailable):
                 freed = False
             if freed:
+                self._unwatch()
                 await connection.close()
             else:
                 await _drop(connection)
@@ -172,6 +178,10 @@ class DedicatedLock:
             self.lost.set()
             if self._on_loss is not None:
                 self._on_loss()
+
+
+def _nothing() -> None:
+    """Stand for a watch that has not begun."""
 
 
 async def _drop(connection: AsyncConnection) -> None:

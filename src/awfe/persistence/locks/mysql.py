@@ -25,8 +25,11 @@ class MySQL:
         cursor.execute(f"SET SESSION wait_timeout = {math.ceil(limit)}")
         cursor.close()
 
-    def watch(self, driver_connection: Any, on_end: Callable[[], None]) -> None:
-        """Call back when the stream ends: aiomysql has no listener for it, asyncio's reader is told first."""
+    def watch(self, driver_connection: Any, on_end: Callable[[], None]) -> Callable[[], None]:
+        """Call back when the stream ends: aiomysql has no listener for it, asyncio's reader is told first.
+
+        Returns what ends the watch.
+        """
         reader = driver_connection._reader  # noqa: SLF001 - see above
         feed_eof, set_exception = type(reader).feed_eof, type(reader).set_exception
 
@@ -38,4 +41,8 @@ class MySQL:
             set_exception(reader, error)
             on_end()
 
+        def unwatch() -> None:
+            del reader.feed_eof, reader.set_exception
+
         reader.feed_eof, reader.set_exception = ended, broken
+        return unwatch

@@ -32,6 +32,11 @@ class PostgreSQL:
         """Make the server close a lock connection that is silent for too long; PostgreSQL 13 can't."""
         connection.run_async(lambda driver: driver.execute(_SILENT.format(math.ceil(limit))))
 
-    def watch(self, driver_connection: Any, on_end: Callable[[], None]) -> None:
-        """Call back when the connection ends."""
-        driver_connection.add_termination_listener(lambda _connection: on_end())
+    def watch(self, driver_connection: Any, on_end: Callable[[], None]) -> Callable[[], None]:
+        """Call back when the connection ends; returns what ends the watch."""
+
+        def ended(_connection: Any) -> None:
+            on_end()
+
+        driver_connection.add_termination_listener(ended)
+        return lambda: driver_connection.remove_termination_listener(ended)
