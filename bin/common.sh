@@ -48,3 +48,17 @@ make_venv() {
         apt_install "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
     "$python" -m venv --clear "$1"
 }
+
+# install_awfe [EXTRAS]: into .venv, which notes that it was done, and for which place.
+install_awfe() {
+    make_venv .venv
+    echo "Installing awfe into .venv …" >&2
+    .venv/bin/python -m pip install --quiet --editable ".${1:+[$1]}"
+    pwd >.venv/installed
+}
+
+# Needs no network. A checkout that was moved, another Python and new dependencies are noticed.
+is_installed() {
+    [ .venv/installed -nt pyproject.toml ] && [ "$(<.venv/installed)" = "$PWD" ] &&
+        .venv/bin/python -c 'import importlib.metadata as m; m.version("awfe")' 2>/dev/null
+}

@@ -33,6 +33,8 @@ PAGE = Path(__file__).with_name("errors.md")
 Example = Callable[[Engine], Awaitable[object]]
 EXAMPLES: dict[str, Example] = {}
 begun, resume = asyncio.Event(), asyncio.Event()
+# What a page has room to say, and a docstring has not.
+NOTES = {"ConfigError": "Also when the server refuses the user, the password or the database."}
 
 
 # --- steps that the examples use; the page shows them first
@@ -239,7 +241,8 @@ def section(error: type[BaseException], said: str) -> str:
     """Return the section of one error."""
     source = inspect.getsource(EXAMPLES[snake(error.__name__)])
     code = textwrap.dedent(source.partition(":\n")[2]).strip()
-    return f"## {error.__name__}\n\n{inspect.getdoc(error)}\n\n```python\n{code}\n```\n\n```text\n{said}\n```\n"
+    text = " ".join(filter(None, (inspect.getdoc(error), NOTES.get(error.__name__))))
+    return f"## {error.__name__}\n\n{text}\n\n```python\n{code}\n```\n\n```text\n{said}\n```\n"
 
 
 HEAD = """# Errors

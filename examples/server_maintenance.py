@@ -10,12 +10,12 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from awfe import AwfeError, BaseStep, Context, Engine, WorkflowError
+from awfe import AwfeError, BaseStep, Context, Engine, ErrorState, StepError
 
 SERVERS = ["app1", "app2", "app3"]
+COMMAND = 'sleep 1; uname -sr | tee "$SERVER.report"'
 # The app of a server answers on a socket until it is told to stop; forgotten by everybody, it ends after ten minutes.
 APP = """
 import os, socket, sys
@@ -72,28 +72,25 @@ class OnEachServer(BaseStep):
             if server in done:
                 ctx.output(f"    {server}: done already\n")
                 continue
-            done[server] = await self.act(server)
+            done[server] = await self.act(server, ctx)
             await ctx.checkpoint()
             ctx.output(f"    {server}: {done[server]}\n")
 
-    async def act(self, server: str) -> str:
+    async def act(self, server: str, ctx: Context) -> str:
         raise NotImplementedError
 
 
 class StopApp(OnEachServer, name="maintenance.StopApp"):
-    async def act(self, server: str) -> str:
+    async def act(self, server: str, _ctx: Context) -> str:
         answer = await ask(server, "stop")
         return f"{answer} is stopped" if answer else "was down"
 
 
-@dataclass
 class RunCommand(OnEachServer, name="maintenance.RunCommand"):
-    command: str
-
-    async def act(self, server: str) -> str:
+    async def act(self, server: str, ctx: Context) -> str:
         # In a session of its own, out of reach of a Ctrl-C: what becomes of it is decided here.
         process = await asyncio.create_subprocess_shell(
-            self.command, env={**os.environ, "SERVER": server}, stdout=subprocess.PIPE, start_new_session=True
+            ctx["command"], env={**os.environ, "SERVER": server}, stdout=subprocess.PIPE, start_new_session=True
         )
         try:
             printed, _ = await process.communicate()
@@ -103,20 +100,20 @@ class RunCommand(OnEachServer, name="maintenance.RunCommand"):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if process.returncode:
-            msg = f"{self.command!r} for {server} ended with {process.returncode}"
+            msg = f"{ctx['command']!r} for {server} ended with {process.returncode}"
             raise RuntimeError(msg)
         return printed.decode().strip()
 
 
 class StartApp(OnEachServer, name="maintenance.StartApp"):
-    async def act(self, server: str) -> str:
+    async def act(self, server: str, _ctx: Context) -> str:
         if not await ask(server):
             await asyncio.to_thread(launch, server)
         return f"{await ask(server)} is up"
 
 
 class Verify(OnEachServer, name="maintenance.Verify"):
-    async def act(self, server: str) -> str:
+    async def act(self, server: str, _ctx: Context) -> str:
         if answer := await ask(server):
             return f"{answer} answers"
         msg = f"{server} does not answer"
@@ -128,26 +125,28 @@ async def announce(ctx: Context) -> None:
     ctx.output(f"step {ctx.step.position}: {ctx.step.name}, attempt {ctx.step.attempt}\n")
 
 
-async def maintain(engine: Engine, command: str) -> None:
+async def maintain(engine: Engine, command: str | None) -> None:
     """Go on with the maintenance that is not completed, or begin a new one."""
     known = await engine.list(name_prefix="maintenance-", limit=100_000)
     if known and known[-1].state != "completed":
         last = known[-1]
         name = last.name
-        print(f"{name} is {last.state}: it goes on at step {last.position} ({last.step}), what is before it is done")
+        if command is not None:
+            await engine.update_context(name, {"command": command}, actor="demo", reason="--command")
         if last.state == "error":
             await engine.reset(name, actor="demo", reason="started again")
+        was = "'s process has died" if last.state == "running" else f" is {last.state}"
+        said = f"{name}{was}: it goes on at step {last.position} ({last.step}), what is before it is done"
     else:
         name = f"maintenance-{len(known) + 1:05}"
         for server in SERVERS:  # the world before it
-            await StartApp().act(server)
-        await engine.create_workflow(
-            name, {"servers": SERVERS}, [StopApp, RunCommand(command=command), StartApp, Verify]
-        )
-        print(f"{name} begins")
-    workflow = await engine.run(name)
-    print(f"{name} is {workflow.state}")
-    await end_servers()
+            await StartApp().act(server, Context())
+        context = {"servers": SERVERS, "command": command or COMMAND}
+        await engine.create_workflow(name, context, [StopApp, RunCommand, StartApp, Verify])
+        said = f"{name} begins"
+    handle = await engine.start(name)  # refuses one that another process runs
+    print(said)
+    print(f"{name} is {(await handle).state}")
 
 
 async def clean(engine: Engine) -> None:
@@ -156,42 +155,41 @@ async def clean(engine: Engine) -> None:
         if known.state != "completed":
             await engine.delete(known.name, actor="demo", reason="--clean")
             print(f"{known.name} is deleted")
-    await end_servers()
 
 
-async def end_servers() -> None:
-    """Leave no process behind."""
-    for server in SERVERS:
-        print(f"the demo is over: {server}: {await StopApp().act(server)}")
-
-
-async def main(arguments: argparse.Namespace) -> str | None:
-    """Do what the command line asks for; return what went wrong."""
+async def main(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks for; return the exit status."""
     if task := asyncio.current_task():
         for each in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(each, task.cancel)
-    hint = "Start it again to go on where it was; --clean gives up, and ends the servers."
+    hint = "Start it again to go on where it was; bin/demo --clean gives up, and ends the servers."
     try:
-        async with Engine(arguments.db, redirect=sys.stdout) as engine:
+        # Closing the engine pauses what runs, and cuts off its step at once.
+        async with Engine(arguments.db, redirect=sys.stdout, shutdown_grace=0) as engine:
             engine.before_step(announce)
             await (clean(engine) if arguments.clean else maintain(engine, arguments.command))
+            for server in SERVERS:  # leave no process behind
+                print(f"the demo is over: {server}: {await StopApp().act(server, Context())}")
     except asyncio.CancelledError:
-        return f"Stopped. {hint}"
-    except WorkflowError as error:
-        return f"{error}\n{hint}"
+        print(f"Stopped. {hint}", file=sys.stderr)
+        return 130
     except AwfeError as error:
-        return str(error)
-    return None
+        print(error, f"\n{hint}" if isinstance(error, (StepError, ErrorState)) else "", sep="", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", default="maintenance", type=Path, help="where it keeps everything (%(default)s)")
     parser.add_argument("--db", default="sqlite:///maintenance.db", help="the database, seen from DIR (%(default)s)")
-    parser.add_argument("--command", default='sleep 1; uname -sr | tee "$SERVER.report"', help="%(default)s")
+    parser.add_argument("--command", help=f"what is run for each server ({COMMAND})")
     parser.add_argument("--clean", action="store_true", help="give up: delete what is not completed, end the servers")
     given = parser.parse_args()
-    given.dir.mkdir(parents=True, exist_ok=True)
-    os.chdir(given.dir)
+    try:
+        given.dir.mkdir(parents=True, exist_ok=True)
+        os.chdir(given.dir)
+    except OSError as error:
+        sys.exit(f"--dir {given.dir}: {error.strerror}")
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # who reads a pipe sees each line at once
     sys.exit(asyncio.run(main(given)))

@@ -1,13 +1,17 @@
-"""Engines on each database in turn, and workflows brought to each state."""
+"""Engines on each database in turn, workflows brought to each state, and programs beside the test's own."""
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from awfe import BaseStep, Engine, Handle, StepError, WorkflowHalted, WorkflowState
+from tests.conformance.helpers import Process, Start, line
 from tests.conformance.steps import Hold, Note, World
 from tests.databases import Database
 
@@ -45,6 +49,29 @@ async def open_engine(database: Database) -> AsyncIterator[OpenEngine]:
 async def engine(open_engine: OpenEngine) -> Engine:
     """Return an engine on the test's database."""
     return await open_engine()
+
+
+@pytest.fixture
+async def start(database: Database) -> AsyncIterator[Start]:
+    """Return a function that starts a worker on the test's database; all are ended afterwards."""
+    started: list[Process] = []
+
+    async def start_one(verb: str, *names: str) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.conformance.worker", database.url, verb, *names),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        started.append(process)
+        assert await line(process) == "open"
+        return process
+
+    yield start_one
+    for process in started:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
 
 
 STEPS: list[BaseStep] = [Note("one", {"a": 1}), Hold("two", {"b": 2}), Note("three", {"c": 3}), Note("four")]

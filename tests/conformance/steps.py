@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from awfe import BaseStep, Context
+from awfe import BaseStep, Context, step
 
 
 class World:
@@ -110,3 +110,9 @@ class Flaky(BaseStep):
         if len([call for call in World.now.calls if call == self.name]) <= self.failures:
             message = f"{self.name} fails"
             raise ValueError(message)
+
+
+@step
+async def append(ctx: Context, item: int) -> None:
+    """Change a value that was handed out, in place."""
+    ctx.setdefault("items", []).append(item)

@@ -87,5 +87,5 @@ def test_every_module_has_its_floor_in_the_architecture() -> None:
 
 
 def test_no_page_is_missing_in_the_navigation() -> None:
-    listed = re.findall(r"- (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    listed = re.findall(r"- (?:\w+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))

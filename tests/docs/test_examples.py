@@ -25,19 +25,12 @@ class Maintenance:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.options = ["--command", COMMAND]
         self._running: list[subprocess.Popen[str]] = []
 
     def begin(self, *options: str) -> subprocess.Popen[str]:
         """Start it, and return at once."""
-        command = [
-            sys.executable,
-            str(EXAMPLES / "server_maintenance.py"),
-            "--dir",
-            ".",
-            "--command",
-            COMMAND,
-            *options,
-        ]
+        command = [sys.executable, str(EXAMPLES / "server_maintenance.py"), "--dir", ".", *self.options, *options]
         process = subprocess.Popen(  # noqa: S603 - our own program
             command, cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -148,13 +141,14 @@ def test_maintenance_goes_on_where_it_was(maintenance: Maintenance, how: signal.
     else:
         assert process.stdout is not None
         assert "Start it again to go on" in process.stdout.read()
-        assert process.returncode == 1
+        assert process.returncode == 130
         assert maintenance.processes() == []  # the apps are stopped, the command has been ended
     maintenance.let_go("app2")
     assert first.count("is stopped") == 3
 
     second = maintenance.run()
-    assert "it goes on at step 2 (RunCommand)" in second
+    was = "'s process has died" if how is signal.SIGKILL else " is paused"
+    assert f"maintenance-00001{was}: it goes on at step 2 (RunCommand)" in second
     assert "step 1" not in second
     assert "step 2: RunCommand, attempt 2\n    app1: done already\n    app2: ok\n    app3: ok\n" in second
     assert "maintenance-00001 is completed" in second
@@ -164,11 +158,15 @@ def test_maintenance_goes_on_where_it_was(maintenance: Maintenance, how: signal.
 
 
 def test_maintenance_goes_on_after_its_failure(maintenance: Maintenance) -> None:
+    maintenance.options = []
     failed = maintenance.run("--command", "test -e mended", status=1)
     assert "failed at step 2 (RunCommand): RuntimeError: 'test -e mended' for app1 ended with 1" in failed
-    (maintenance.directory / "mended").touch()
-    printed = maintenance.run()
+    assert "bin/demo --clean gives up" in failed
+    again = maintenance.run(status=1)
+    assert "'test -e mended' for app1 ended with 1" in again  # kept in the context until another one is given
+    printed = maintenance.run("--command", "echo mended")
     assert "maintenance-00001 is error: it goes on at step 2 (RunCommand)" in printed
+    assert printed.count(": mended\n") == 3
     assert "maintenance-00001 is completed" in printed
 
 
@@ -183,9 +181,16 @@ def test_maintenance_is_run_by_one_at_a_time(maintenance: Maintenance) -> None:
     maintenance.hold("app1")
     process = maintenance.begin()
     until(process, "step 2")
-    assert "'maintenance-00001' runs in " in maintenance.run(status=1)
+    second = maintenance.run(status=1)
+    assert "'maintenance-00001' runs in " in second
+    assert "Start it again" not in second
     maintenance.let_go("app1")
     assert process.wait(30) == 0
+
+
+def test_maintenance_says_that_its_directory_cannot_be_made(maintenance: Maintenance) -> None:
+    (maintenance.directory / "file").touch()
+    assert maintenance.run("--dir", "file/below", status=1) == "--dir file/below: Not a directory\n"
 
 
 def _wait_for_line(maintenance: Maintenance, process: subprocess.Popen[str], word: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,10 +39,22 @@ _POSTGRESQL_SESSION: Final = f"SET idle_in_transaction_session_timeout = '{_IDLE
 _MYSQL_LIMITS: Final = "SELECT @@max_connections, @@max_allowed_packet"
 _POSTGRESQL_LIMITS: Final = "SELECT current_setting('max_connections')::int, 1 << 29"
 _SQLITE_SESSION: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 10000")
+
+
+class _SQLiteConnection(sqlite3.Connection):
+    """Rolls back before it closes: else a cursor that a traceback still holds keeps the file locked."""
+
+    def close(self) -> None:
+        """Roll back and close."""
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
 _CONNECT_ARGS: Final[Mapping[str, dict[str, Any]]] = {
     "mysql": {"connect_timeout": _CONNECT_LIMIT, "charset": "utf8mb4"},
     "postgresql": {"timeout": _CONNECT_LIMIT},
-    "sqlite": {},
+    "sqlite": {"factory": _SQLiteConnection},
 }
 
 

@@ -1,0 +1,47 @@
+"""What several files of tests do with workflows and with other processes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from awfe import Engine
+from tests.conformance.steps import Hold, Note, World
+from tests.conformance.worker import Mark, RerunUntilThere, UntilThere
+
+Process = asyncio.subprocess.Process
+Start = Callable[..., Awaitable[Process]]
+
+
+async def hold(engine: Engine, world: World, name: str = "w") -> asyncio.Task[object]:
+    """Run a workflow whose second step waits, and return when it does."""
+    await engine.create_workflow(name, {}, [Note("one"), Hold(name), Note("three")])
+    task = asyncio.create_task(engine.run(name))
+    await world.entered[name].wait()
+    return task
+
+
+async def line(process: Process) -> str:
+    """Return the next line that a worker prints."""
+    assert process.stdout is not None
+    return (await process.stdout.readline()).decode().strip()
+
+
+async def create(engine: Engine, marks: Path, *, rerun: bool = False, name: str = "w") -> None:
+    """Create a workflow whose second step waits for a file."""
+    middle = RerunUntilThere if rerun else UntilThere
+    steps = [Mark(str(marks), "one"), middle(str(marks), "two"), Mark(str(marks), "three")]
+    await engine.create_workflow(name, {}, steps)
+
+
+async def lines(marks: Path, count: int) -> list[list[str]]:
+    """Return the lines of the file as soon as there are so many."""
+    async with asyncio.timeout(60):
+        while not marks.exists() or len(marks.read_text().splitlines()) < count:
+            await asyncio.sleep(0.01)
+    return [text.split() for text in marks.read_text().splitlines()]
+
+
+async def killed(process: Process) -> None:
+    """Kill a process and wait until it is gone."""
+    process.kill()
+    await process.wait()

@@ -1,0 +1,152 @@
+"""Connections that are killed or never come about, and the lock that went with one."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from awfe import (
+    ConfigError,
+    Context,
+    Engine,
+    LockLost,
+    StoreUnavailable,
+    step,
+)
+from tests.conformance.conftest import OpenEngine
+from tests.conformance.steps import Hold, Note, World
+from tests.databases import Database
+from tests.proxy import Proxy
+
+
+async def kill(database: Database, only: int | None = None) -> int:
+    """End sessions of a database, whatever they do; returns how many."""
+    end = "SELECT pg_terminate_backend(:id)" if database.dialect == "postgresql" else "KILL :id"
+    killed = 0
+    for session in await database.sessions():
+        if only in {None, session}:
+            with suppress(DBAPIError):
+                await database.execute(end, {"id": session})
+                killed += 1
+    return killed
+
+
+@step
+async def tick(ctx: Context, name: str) -> None:
+    """Take a moment and count."""
+    World.now.calls.append(name)
+    await asyncio.sleep(0.02)
+    ctx["done"] = ctx.get("done", 0) + 1
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_killed_connections_cost_neither_a_step_nor_the_lock(
+    open_engine: OpenEngine, world: World, database: Database
+) -> None:
+    """All connections, of data and locks, are killed again and again: every step runs once and is saved once."""
+    engine = await open_engine(takeover_delay=2.0)
+    await engine.create_workflow("w", {}, [tick(str(n)) for n in range(40)])
+    handle = await engine.start("w")
+    killed = 0
+    while not handle.done():
+        killed += await kill(database)
+        await asyncio.sleep(0.07)
+    assert (await handle).context == {"done": 40}
+    assert world.calls == [str(n) for n in range(40)]
+    assert killed > 10
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_a_lock_that_another_took_ends_the_run_and_its_step(
+    engine: Engine, world: World, database: Database, open_engine: OpenEngine
+) -> None:
+    await engine.create_workflow("w", {}, [Hold("one"), Note("two")])
+    handle = await engine.start("w")
+    await world.entered["one"].wait()
+    other = await open_engine()
+    (head,) = await other._reads.running()
+    locks: Any = other._crew.locks
+    key = locks.server.key(other._database.instance, head.id)
+    async with database._engine.connect() as rival:
+        wait = "SELECT pg_advisory_lock(:key)" if database.dialect == "postgresql" else "SELECT GET_LOCK(:key, 60)"
+        waiting = asyncio.create_task(rival.execute(text(wait), {"key": key}))
+        await asyncio.sleep(0.2)
+        await database.execute("UPDATE awfe_workflow SET run_token = run_token + 1")
+        await kill(database, await _holder(database, key))
+        await waiting
+        with pytest.raises(LockLost):
+            await handle
+    assert world.cleaned == ["one"]
+    assert world.calls == ["one"]
+
+
+async def _holder(database: Database, key: str | int) -> int:
+    """Return the session that holds a lock."""
+    if database.dialect == "mysql":
+        rows = await database.execute("SELECT IS_USED_LOCK(:key)", {"key": key})
+    else:
+        rows = await database.execute(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+    return int(rows[0][0])
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_opening_waits_for_a_database_that_is_not_up_yet(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy(database.url) as proxy:
+        await proxy.cut()
+        engine = Engine(proxy.url, connect_retry_for=30)
+        opening = asyncio.create_task(engine.open())
+        await asyncio.sleep(1.5)
+        assert not opening.done()
+        await proxy.mend()
+        await opening
+        await engine.close()
+    assert "does not answer" in caplog.text
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_an_unreachable_host_is_named_and_the_password_never(database: Database) -> None:
+    async with Proxy(database.url) as proxy:
+        url = make_url(proxy.url).set(username="ann", password="s3cr3t")  # noqa: S106 - what is tested
+    engine = Engine(url, connect_retry_for=0)
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1") as failure:
+        await engine.open()
+    _keeps_the_secret(failure.value)
+
+
+@pytest.mark.databases("mysql")
+async def test_a_wrong_password_names_user_and_host_and_never_itself(database: Database) -> None:
+    url = make_url(database.url).set(username="nobody_here", password="s3cr3t")  # noqa: S106 - what is tested
+    with pytest.raises(ConfigError, match=r"'nobody_here' at host '127\.0\.0\.1'") as failure:
+        await Engine(url, connect_retry_for=30).open()
+    _keeps_the_secret(failure.value)
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_a_database_that_does_not_exist_is_a_config_error(database: Database) -> None:
+    url = make_url(database.url).set(database="no_such_database")
+    with pytest.raises(ConfigError, match="no_such_database"):
+        await Engine(url).open()
+
+
+def _keeps_the_secret(error: BaseException) -> None:
+    seen: BaseException | None = error
+    while seen is not None:
+        assert "s3cr3t" not in f"{seen} {seen!r} {seen.args}"
+        seen = seen.__cause__ or seen.__context__
+
+
+@pytest.mark.databases("sqlite")
+async def test_a_file_that_cannot_be_opened_is_store_unavailable(tmp_path: Any) -> None:
+    with pytest.raises(StoreUnavailable, match="unable to open database file"):
+        await Engine(f"sqlite:///{tmp_path}/no/such/folder/w.db", connect_retry_for=0).open()
+    (tmp_path / "text.db").write_text("this is no database, but a text that is long enough to be read " * 20)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await Engine(f"sqlite:///{tmp_path}/text.db", connect_retry_for=0).open()

@@ -1,0 +1,42 @@
+"""A connection to SQLite that is closed keeps nothing locked."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from awfe.persistence.session import _SQLiteConnection
+
+
+def leave_open(path: Path, factory: type[sqlite3.Connection]) -> sqlite3.Cursor:
+    """Close a connection in the middle of a transaction, and return a cursor that lives on."""
+    connection = sqlite3.connect(path, factory=factory, isolation_level=None)
+    connection.execute("CREATE TABLE IF NOT EXISTS t (a INTEGER)")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
+    cursor = connection.execute("SELECT a FROM t")
+    cursor.fetchone()
+    connection.close()
+    return cursor
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether nobody can write."""
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        connection.close()
+    return False
+
+
+@pytest.mark.parametrize(("factory", "locked"), [(_SQLiteConnection, False), (sqlite3.Connection, True)])
+def test_closing_in_the_middle_unlocks_the_file(
+    tmp_path: Path, factory: type[sqlite3.Connection], *, locked: bool
+) -> None:
+    """The second case is the control: it is what sqlite3 does by itself."""
+    cursor = leave_open(tmp_path / "w.db", factory)
+    assert is_locked(tmp_path / "w.db") is locked
+    del cursor
