@@ -119,7 +119,7 @@ class Run:
             held = await self.crew.locks.take(self.head.id)
             if held is None:
                 return verbs.locked(self.head)
-            self._tenure = Tenure(self.crew, held, lambda: self.head, self._fenced)
+            self._tenure = Tenure(self.crew, self.name, held, self._claimed_head, self._fenced)
             try:
                 return await self._locked()
             finally:
@@ -288,6 +288,9 @@ class Run:
     def _cancelled(self) -> None:
         # The loop is going down, or somebody ends our task: that is a stop, and its state is saved.
         self.ask(Halt.STOP)
+
+    def _claimed_head(self) -> Head | None:
+        return self.head if self._claimed.is_set() else None
 
     def _fenced(self) -> None:
         if self._attempt is not None:

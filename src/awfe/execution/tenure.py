@@ -14,9 +14,12 @@ _PAUSE = 0.1
 class Tenure:
     """Holds a workflow's lock; calls `on_end` when another runner has taken it over."""
 
-    def __init__(self, crew: Crew, held: Held, head: Callable[[], Head], on_end: Callable[[], None]) -> None:
-        """Watch a lock that was just taken."""
+    def __init__(
+        self, crew: Crew, name: str, held: Held, head: Callable[[], Head | None], on_end: Callable[[], None]
+    ) -> None:
+        """Watch a lock that was just taken; `head` is None as long as the claim is not known to be committed."""
         self._crew = crew
+        self._name = name
         self._held = held
         self._head = head
         self._on_end = on_end
@@ -47,8 +50,8 @@ class Tenure:
     def _lost(self) -> None:
         if self._ended or (self._regaining is not None and not self._regaining.done()):
             return
-        self._crew.log.warning("the lock connection of %r is gone; locking again", self._head().name)
-        self._regaining = asyncio.create_task(self._regain(), name=f"awfe regain {self._head().name}")
+        self._crew.log.warning("the lock connection of %r is gone; locking again", self._name)
+        self._regaining = asyncio.create_task(self._regain(), name=f"awfe regain {self._name}")
         self._regaining.add_done_callback(self._lost_again)
 
     def _lost_again(self, regaining: "asyncio.Task[None] | None" = None) -> None:
@@ -62,8 +65,7 @@ class Tenure:
             await asyncio.wait_for(self._try_again(), self._crew.settings.db_retry_for)
         except TimeoutError:
             self._on_end()
-            name = self._head().name
-            msg = f"{name!r}: the lock could not be taken again for {self._crew.settings.db_retry_for:g} s"
+            msg = f"{self._name!r}: the lock could not be taken again for {self._crew.settings.db_retry_for:g} s"
             raise StoreUnavailable(msg) from self._last_error
         except AwfeError:
             self._on_end()
@@ -85,12 +87,15 @@ class Tenure:
     async def _check_token(self) -> bool:
         """Raise `LockLost` when the workflow is not ours any more; False when the database does not answer."""
         mine = self._head()
+        if mine is None:
+            # The claim itself sees what was there before it, and has a token of its own afterwards.
+            return True
         try:
-            now = await self._crew.reads.head(mine.name)
+            now = await self._crew.reads.head(self._name)
         except StoreUnavailable:
             return False
         except WorkflowNotFound:
             now = None
         if now is None or (now.token, now.run_id) != (mine.token, mine.run_id):
-            raise LockLost(mine.name, f"{mine.name!r} was taken over while its lock connection was gone")
+            raise LockLost(self._name, f"{self._name!r} was taken over while its lock connection was gone")
         return True
