@@ -73,7 +73,9 @@ async def test_a_lock_that_another_took_ends_the_run_and_its_step(
     async with database._engine.connect() as rival:
         wait = "SELECT pg_advisory_lock(:key)" if database.dialect == "postgresql" else "SELECT GET_LOCK(:key, 60)"
         waiting = asyncio.create_task(rival.execute(text(wait), {"key": key}))
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(20):
+            while not await _is_waited_for(database):
+                await asyncio.sleep(0.01)
         await database.execute("UPDATE awfe_workflow SET run_token = run_token + 1")
         await kill(database, await _holder(database, key))
         await waiting
@@ -81,6 +83,16 @@ async def test_a_lock_that_another_took_ends_the_run_and_its_step(
             await handle
     assert world.cleaned == ["one"]
     assert world.calls == ["one"]
+
+
+async def _is_waited_for(database: Database) -> bool:
+    """Tell whether a session of this database waits for a named lock."""
+    if database.dialect == "mysql":
+        sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User lock'"
+    else:
+        mine = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        sql = f"SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = {mine}"
+    return bool((await database.execute(sql))[0][0])
 
 
 async def _holder(database: Database, key: str | int) -> int:

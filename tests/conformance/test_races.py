@@ -137,15 +137,15 @@ async def test_a_longer_grace_counts_from_the_second_stop(engine: Engine, world:
         try:
             await asyncio.sleep(3600)
         finally:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(2.5)
             ctx["cleaned"] = True
             World.now.cleaned.append("up")
 
     await engine.create_workflow("w", {}, [cleans_up()])
     handle = await engine.start("w")
     await world.entered["begun"].wait()
-    await engine.stop("w", 0.1)
-    await engine.stop("w", 30)
+    await engine.stop("w", 2.0)
+    await engine.stop("w", 60)
     with pytest.raises(WorkflowStopped):
         await handle
     assert world.cleaned == ["up"]
@@ -201,7 +201,7 @@ async def test_one_that_is_deleted_does_not_disturb_the_recovery_of_others(
         await world.entered[name].wait()
     # As if their runner were gone: nobody holds them, and nobody will write for them.
     await database.execute("UPDATE awfe_workflow SET owner = 'x:1:gone', run_id = 'gone', run_token = run_token + 1")
-    other = await open_engine(takeover_delay=0.3)
+    other = await open_engine(takeover_delay=2.0)
     monkeypatch.setattr(other._crew.locks, "is_held", _never)
     recovering = asyncio.create_task(other.recover())
     await asyncio.sleep(0.1)

@@ -173,7 +173,11 @@ async def test_two_engines_that_recover_at_once_run_each_once(
     await killed(process)
     Path(f"{marks}.two").touch()
     others = [engine, await open_engine()]
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(30):
+        # The server may hold the locks of the dead for a moment.
+        for head in await engine._reads.running():
+            while await engine._crew.locks.is_held(head.id, head.owner):
+                await asyncio.sleep(0.01)
     found = await asyncio.gather(*(each.recover() for each in others))
     assert {name for each in found for name in each.started} == {f"w{n}" for n in range(5)}
     async with asyncio.timeout(30):
