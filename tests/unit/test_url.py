@@ -179,3 +179,9 @@ def test_a_url_is_shown_without_its_password() -> None:
     """The rest helps to find a mistake."""
     url = URL.create("mysql+aiomysql", "u", PASSWORD, "h", 3306, "d")
     assert shown(url) == "mysql+aiomysql://u:***@h:3306/d"
+
+
+def test_sslmode_is_what_asyncpg_calls_ssl() -> None:
+    """Hosting providers give URLs for libpq."""
+    url = resolve("postgresql://u@h/d?sslmode=require&application_name=x")
+    assert dict(url.query) == {"ssl": "require", "application_name": "x"}

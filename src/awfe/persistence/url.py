@@ -76,6 +76,9 @@ def _with_driver(url: URL) -> URL:
         what = repr(url.drivername) if url.drivername.replace("+", "_").isidentifier() else "that"
         msg = f"{what} is not supported; use {', '.join(DRIVERS)}"
         raise ConfigError(msg)
+    if driver == "asyncpg" and "sslmode" in url.query:
+        # What libpq and every hosting provider call sslmode, asyncpg calls ssl; the values are the same.
+        url = url.set(query={**url.query, "ssl": url.query["sslmode"]}).difference_update_query(["sslmode"])
     return url.set(drivername=f"{'mysql' if scheme == 'mariadb' else scheme}+{driver}")
 
 
