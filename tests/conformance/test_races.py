@@ -82,7 +82,8 @@ async def test_a_step_that_was_cut_off_before_its_first_line_may_be_run_again(
         assert (await engine.wait("w")).state == "completed"
 
 
-async def test_a_run_that_is_cancelled_before_its_first_line_comes_to_rest(engine: Engine) -> None:
+async def test_a_run_that_is_cancelled_before_its_first_line_comes_to_rest(open_engine: OpenEngine) -> None:
+    engine = await open_engine(max_running=1)
     await engine.create_workflow("w", {}, [Note("one")])
     handle = await engine.start("w")
     run = engine._steering.control.get("w")

@@ -57,8 +57,6 @@ class Run:
         self._tenure: Tenure | None = None
         self._on_over = on_over
 
-    # --- what others ask of it
-
     def ask(self, halt: Halt, grace: float | None = None) -> None:
         """Ask the run to halt; a stop cuts the running step short within `grace` seconds."""
         self._halt = max(self._halt, halt)
@@ -94,8 +92,6 @@ class Run:
         self.rested.add_done_callback(lambda _rested: claimed.cancel())
         await asyncio.wait({claimed})
 
-    # --- the run itself
-
     async def go(self) -> None:
         """Run until the workflow rests; never raises: what happened is in `rested`."""
         try:
@@ -108,7 +104,8 @@ class Run:
     def abandoned(self) -> None:
         """Come to rest when the task was cancelled before its first line, as when a loop goes down."""
         if not self.rested.done():
-            self.crew.line.leave(self._turn)
+            if not self.crew.line.leave(self._turn):
+                self.crew.line.give_back()
             self._on_over(self)
             self._rest(asyncio.CancelledError())
 
@@ -258,8 +255,6 @@ class Run:
             self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
         await attempt.ended()
         await self.crew.writes.let_go(self.head, self.crew.settings.db_retry_for)
-
-    # --- how it ends
 
     def _rest(self, error: BaseException | None) -> None:
         if self.rested.done():
