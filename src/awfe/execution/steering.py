@@ -51,7 +51,7 @@ class Steering:
     async def start(self, name: str, by: By) -> Run | None:
         """Let a workflow run in the background; None when it is completed. Refuses what can be known now."""
         if (running := self.control.get(name)) is not None:
-            raise verbs.locked(running.head) if not running.in_line else _in_line(name)
+            raise verbs.locked(running.head) if running.head.owner is not None else _in_line(name)
         head, specs = await self._crew.reads.with_steps(name)
         head = await self._recovery.settle(head)
         answer = verbs.check(head, Verb.RUN)
