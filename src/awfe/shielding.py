@@ -7,6 +7,7 @@ from typing import TypeVar
 from anyio import CancelScope
 
 T = TypeVar("T")
+_AGAIN = 0.1
 
 
 async def to_the_end(awaitable: Awaitable[T]) -> T:
@@ -32,6 +33,15 @@ async def surely(once: Callable[[], Awaitable[T]], on_cancel: Callable[[], None]
         if not task.cancelled():
             return task.result()
         on_cancel()
+
+
+async def end(task: "asyncio.Task[None]") -> None:
+    """Cancel a task until it has ended: `asyncio.wait_for` of Python 3.11, which drivers use, may swallow one."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN)
+    if not task.cancelled():
+        task.exception()
 
 
 async def _outlast(task: "asyncio.Future[T]", on_cancel: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from awfe.shielding import surely, to_the_end
+from awfe.shielding import end, surely, to_the_end
 
 
 class Work:
@@ -149,3 +149,23 @@ async def test_surely_raises_what_the_work_raises() -> None:
     with pytest.raises(ValueError, match="its own"):
         await surely(fail, tell)
     assert len(begun) == 1
+
+
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
+    """As a driver's does, on Python 3.11, when a connection fails in the same moment."""
+    swallowed = []
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                swallowed.append(True)
+                if len(swallowed) > 2:
+                    raise
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await end(task)
+    assert task.cancelled()
+    assert len(swallowed) == 3

@@ -8,6 +8,7 @@ from awfe.domain.moves import By, Head
 from awfe.domain.step import BaseStep
 from awfe.execution.crew import Crew
 from awfe.execution.runner import Run
+from awfe.shielding import end
 
 
 class Control:
@@ -61,8 +62,7 @@ class Control:
                 run.task.cancel()
         await self._all_ended(None)
         if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.wait({self._poller})
+            await end(self._poller)
 
     async def _all_ended(self, limit: float | None) -> None:
         tasks = {run.task for run in self if run.task is not None}

@@ -17,6 +17,7 @@ from awfe.execution.gate import Gate
 from awfe.execution.recovery import Recovery
 from awfe.execution.runner import Run
 from awfe.persistence.writes import Make
+from awfe.shielding import end
 
 T = TypeVar("T")
 # What another engine may have done first is no error of a recovery.
@@ -44,8 +45,7 @@ class Steering:
     async def close(self) -> None:
         """Bring every run of this engine to rest."""
         if self._recovering is not None:
-            self._recovering.cancel()
-            await asyncio.wait({self._recovering})
+            await end(self._recovering)
         await self.control.close()
 
     async def start(self, name: str, by: By) -> Run | None:

@@ -1,12 +1,14 @@
 """The lock of a run for as long as the run lasts: lost, it is taken again, or the run is over."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from awfe.domain.moves import Head
 from awfe.errors import AwfeError, LockLost, StoreUnavailable, WorkflowNotFound
 from awfe.execution.crew import Crew
 from awfe.persistence.locks import Held
+from awfe.shielding import end
 
 _PAUSE = 0.1
 
@@ -41,10 +43,7 @@ class Tenure:
         """Give the lock back."""
         self._ended = True
         if self._regaining is not None:
-            self._regaining.cancel()
-            await asyncio.wait({self._regaining})
-            if not self._regaining.cancelled():
-                self._regaining.exception()
+            await end(self._regaining)
         await self._held.release()
 
     def _lost(self) -> None:
@@ -62,16 +61,12 @@ class Tenure:
 
     async def _regain(self) -> None:
         try:
-            await asyncio.wait_for(self._try_again(), self._crew.settings.db_retry_for)
-        except TimeoutError:
-            self._on_end()
-            msg = f"{self._name!r}: the lock could not be taken again for {self._crew.settings.db_retry_for:g} s"
-            raise StoreUnavailable(msg) from self._last_error
+            await self._try_again(time.monotonic() + self._crew.settings.db_retry_for)
         except AwfeError:
             self._on_end()
             raise
 
-    async def _try_again(self) -> None:
+    async def _try_again(self, deadline: float) -> None:
         # The server may hold the old session for a while, and somebody may have come and gone: the token decides.
         while True:
             regained = False
@@ -82,6 +77,9 @@ class Tenure:
             checked = await self._check_token()
             if regained and checked:
                 return
+            if time.monotonic() > deadline:
+                msg = f"{self._name!r}: the lock could not be taken again for {self._crew.settings.db_retry_for:g} s"
+                raise StoreUnavailable(msg) from self._last_error
             await asyncio.sleep(_PAUSE)
 
     async def _check_token(self) -> bool:

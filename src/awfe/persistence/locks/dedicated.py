@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from awfe.errors import StoreUnavailable
 from awfe.persistence.session import Database
+from awfe.shielding import end
 
 
 class Server(Protocol):
@@ -65,8 +66,7 @@ class DedicatedLocks:
     async def close(self) -> None:
         """Close the lock connections, and with them whatever they still hold."""
         if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.wait({self._heart})
+            await end(self._heart)
         if self._engine is not None:
             await self.database.dispose(self._engine)
 
