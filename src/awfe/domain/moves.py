@@ -204,7 +204,7 @@ def begun(head: Head, now: datetime) -> Move:
         attempt=head.attempt + 1,
         attempt_started_at=now,
     )
-    return Move(Cause.ATTEMPT_BEGUN, head, after)
+    return Move(Cause.ATTEMPT_BEGUN, head, after, noted=Noted(Cause.ATTEMPT_BEGUN, now, head.at))
 
 
 def halted_between(head: Head, ended: Ended, state: WorkflowState, *, resumable: bool) -> Move:
@@ -285,3 +285,9 @@ def taken_over(head: Head, now: datetime, by: By, *, rerun: bool) -> Move:
         resumable=state is WorkflowState.PAUSED and head.request is None,
     )
     return Move(cause, head, after, ended, Noted(Cause.TAKEOVER, now, head.at, by, detail=head.owner))
+
+
+def body_ended(head: Head, now: datetime) -> Move:
+    """The body of a fenced step has ended, or its process has: nothing of it lives any more."""
+    after = _moved(head, head.state, now, resumable=head.resumable)
+    return Move(Cause.BODY_ENDED, head, after, noted=Noted(Cause.BODY_ENDED, now, head.at, detail=head.owner))

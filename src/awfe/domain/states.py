@@ -50,6 +50,7 @@ class Cause(StrEnum):
     HALTED = "halted"
     SHUTDOWN = "shutdown"
     TAKEOVER = "takeover"
+    BODY_ENDED = "body_ended"
     PAUSE = "pause"
     STOP = "stop"
     REQUEST_LAPSED = "request_lapsed"
@@ -111,6 +112,8 @@ TRANSITIONS = (
     Transition(Cause.STEP_INTERRUPTED, (_RUNNING,), (_PAUSED, _STOPPED, _ERROR)),
     Transition(Cause.HALTED, (_RUNNING,), (_PAUSED, _STOPPED)),
     Transition(Cause.TAKEOVER, (_RUNNING,), (_PAUSED, _STOPPED)),
+    # the body of a fenced step has ended
+    *(Transition(Cause.BODY_ENDED, (state,), (state,)) for state in (_PAUSED, _STOPPED, _ERROR)),
     # what an operator does
     Transition(Cause.RESET, (_STOPPED, _ERROR), (_PAUSED,)),
     Transition(Cause.RESET_FROM, (_PAUSED, _STOPPED, _ERROR, _COMPLETED), (_PAUSED, _PENDING)),

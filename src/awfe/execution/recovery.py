@@ -50,8 +50,7 @@ class Recovery:
         if now.run_id != head.run_id or now.owner != head.owner or await self.is_alive(now):
             return now
         if now.state is not WorkflowState.RUNNING:
-            await self._crew.writes.let_go(now, self._crew.settings.connect_retry_for)
-            return await self._crew.reads.head(head.name)
+            return await self._crew.writes.let_go(now, self._crew.clock())
         rerun = await self._declared_rerun(now)
 
         def make(found: Found) -> Move | None:

@@ -254,7 +254,7 @@ class Run:
         if attempt.alive:
             self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
         await attempt.ended()
-        await self.crew.writes.let_go(self.head, self.crew.settings.db_retry_for)
+        await self.crew.writes.let_go(self.head, self._now(), self.crew.settings.db_retry_for)
 
     def _rest(self, error: BaseException | None) -> None:
         if self.rested.done():

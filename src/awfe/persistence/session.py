@@ -61,6 +61,7 @@ _CONNECT_ARGS: Final[Mapping[str, dict[str, Any]]] = {
 class Database:
     """One database as one engine sees it: pools of its own, and transactions that are done again when that may help.
 
+    `on_engine` is called with each engine that is made, before it connects: for those who watch statements.
     A caller's `AsyncEngine` is only read: awfe takes pools of its own with the same creator, arguments and listeners.
     """
 
@@ -73,6 +74,7 @@ class Database:
         self.kind: Kind = self.url.get_backend_name()  # type: ignore[assignment]  # url.check leaves only these
         self.instance = ""
         self.max_context_bytes = settings.max_context_bytes
+        self.on_engine: list[Callable[[AsyncEngine], None]] = []
         self._engine: AsyncEngine | None = None
 
     def __str__(self) -> str:
@@ -89,6 +91,12 @@ class Database:
             "hide_parameters": True,
             **options,
         }
+        made = self._connecting(arguments)
+        for each in self.on_engine:
+            each(made)
+        return made
+
+    def _connecting(self, arguments: dict[str, Any]) -> AsyncEngine:
         if self._given is None:
             return create_async_engine(self.url, connect_args=dict(_CONNECT_ARGS[self.kind]), **arguments)
         given = self._given.sync_engine.pool

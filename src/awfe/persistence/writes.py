@@ -14,12 +14,12 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe.domain import events, verbs
+from awfe.domain import events, moves, verbs
 from awfe.domain.context import NO_CHANGE, Delta, size_of, too_large
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName
-from awfe.domain.states import Answer, Cause, StepState, Verb, WorkflowState
+from awfe.domain.states import ACTIVE, Answer, Cause, StepState, Verb, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import LockLost, WorkflowExists
 from awfe.persistence import codec
@@ -49,16 +49,7 @@ _ASK: Final = (
     .values(request=bindparam("request"), stop_grace=bindparam("stop_grace"))
 )
 _REST: Final = (
-    update(workflow).where(workflow.c.id == bindparam("w_id")).values(resumable=False, rev=workflow.c.rev + 1)
-)
-_LET_GO: Final = (
-    update(workflow)
-    .where(
-        workflow.c.id == bindparam("w_id"),
-        workflow.c.owner == bindparam("w_owner"),
-        workflow.c.state != WorkflowState.RUNNING.value,
-    )
-    .values(owner=None, rev=workflow.c.rev + 1)
+    update(workflow).where(workflow.c.id == bindparam("w_id")).values(resumable=False, rev=bindparam("rev"))
 )
 _INSERT_ATTEMPT: Final = insert(attempt)
 _INSERT_EVENT: Final = insert(event).inline()
@@ -135,7 +126,13 @@ class Writes:
         return head
 
     async def change(
-        self, name: str, make: Make, *, workflow_id: int | None = None, with_unsaved: bool = False
+        self,
+        name: str,
+        make: Make,
+        *,
+        workflow_id: int | None = None,
+        with_unsaved: bool = False,
+        retry_for: float | None = None,
     ) -> Found:
         """Lock a workflow, decide on what is found, and apply that; returns the head after it and its progress.
 
@@ -160,7 +157,7 @@ class Writes:
             assert await _put(session, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
             return Found(made.after, progress)
 
-        result = await self._database.write(work)
+        result = await self._database.write(work, retry_for)
         if made is not None:
             self._tell(events.of_move(made))
         return result
@@ -188,9 +185,10 @@ class Writes:
             noted = Noted(Cause(request), now, head.position or 0, by)
             if not runs:
                 # Somebody wants it to rest now, so it is no longer for `recover()` to go on.
-                await session.execute(_REST, {"w_id": head.id})
-                await session.execute(_INSERT_EVENT, codec.event_row(head, noted, uid, head.state))
-                return head
+                rested = replace(head, resumable=False, rev=head.rev + 1)
+                await session.execute(_REST, {"w_id": head.id, "rev": rested.rev})
+                await session.execute(_INSERT_EVENT, codec.event_row(rested, noted, uid, head.state))
+                return rested
             stronger = head.request if head.request == "stop" else request
             asked = replace(head, request=stronger, stop_grace=grace if request == "stop" else head.stop_grace)
             values = {"w_id": head.id, "request": asked.request, "stop_grace": asked.stop_grace}
@@ -203,13 +201,14 @@ class Writes:
             self._tell([events.of_noted(name, noted, head.state, head.state)])
         return head
 
-    async def let_go(self, head: Head, retry_for: float) -> None:
-        """Note that the body of a fenced step has ended, so nothing lives there any more."""
+    async def let_go(self, head: Head, now: datetime, retry_for: float | None = None) -> Head:
+        """Note that the body of a fenced step has ended; where somebody has moved on since, nothing is written."""
 
-        async def work(session: AsyncSession) -> None:
-            await session.execute(_LET_GO, {"w_id": head.id, "w_owner": head.owner})
+        def make(found: Found) -> Move | None:
+            still = found.head.owner == head.owner and found.head.run_id == head.run_id
+            return moves.body_ended(found.head, now) if still and found.head.state not in ACTIVE else None
 
-        await self._database.write(work, retry_for)
+        return (await self.change(head.name, make, workflow_id=head.id, retry_for=retry_for)).head
 
     async def delete(self, name: str, by: By, now: datetime) -> None:
         """Remove a workflow with all its rows, and leave a tombstone."""
