@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -22,12 +22,15 @@ from awfe.execution.gate import Gate
 from awfe.execution.line import Line
 from awfe.execution.output import Redirect, writer_to
 from awfe.execution.steering import Steering
-from awfe.persistence.locks import Locks, locks_for
+from awfe.persistence.locks import Locks, bell_for, locks_for
 from awfe.persistence.reads import Reads
 from awfe.persistence.session import Database
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
 from awfe.shielding import to_the_end
+
+# Looks at locks, rings of bells and leases are few, where the locks have a database of their own.
+_LOCK_POOL = 2
 
 
 class Lifecycle:
@@ -63,6 +66,10 @@ class Lifecycle:
             write_output=writer_to(redirect, self._log),
         )
         self._steering = Steering(self._crew, self._gate)
+        self._lock_database = self._database
+        if self.settings.lock_url is not None:
+            self._lock_database = Database(self.settings.lock_url, self.settings, self._log)
+            self._lock_database.on_engine = self._database.on_engine
         self._locks: Locks | None = None
         self._warned_of: set[str] = set()
 
@@ -81,17 +88,23 @@ class Lifecycle:
             if self._is_up:
                 return
             registry.allow(self.settings.step_modules)
-            await self._database.open()
-            self._locks = locks_for(self._database, self._crew.owner)
-            try:
+            async with AsyncExitStack() as undone:
+                undone.push_async_callback(self._database.close)
+                await self._database.open()
+                if self._lock_database is not self._database:
+                    undone.push_async_callback(self._lock_database.close)
+                    self._lock_database.connect(_LOCK_POOL)
+                about = (self._lock_database, self._database.instance, self._crew.owner)
+                self._locks = locks_for(*about)
+                undone.push_async_callback(self._locks.close)
                 await self._locks.open()
-            except BaseException:
-                await self._database.close()
-                raise
-            self._crew.join(self._locks, self._database.instance, self._database.max_context_bytes)
+                self._crew.join(
+                    self._locks, bell_for(*about), self._database.instance, self._database.max_context_bytes
+                )
+                await self._steering.open()
+                undone.pop_all()
             self._announcer.open()
             self._gate.is_open = self._is_up = True
-            self._steering.open()
 
     async def close(self) -> None:
         """Pause what runs, wait `shutdown_grace`, cut off the rest, and give everything back; see `recover()`.
@@ -111,6 +124,7 @@ class Lifecycle:
             await self._announcer.close(self.settings.shutdown_grace)
             if self._locks is not None:
                 await self._locks.close()
+            await self._lock_database.close()
             await self._database.close()
 
     async def __aenter__(self) -> Self:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from awfe.errors import ConfigError
@@ -25,22 +25,28 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "max_interrupts": (0, 1_000_000),
 }
 _OPTIONAL = ("recover_every",)
+LOCKS = ("dedicated", "shared", "lease")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How an engine behaves; times are in seconds, sizes in bytes. Raises `ConfigError` for a value out of range.
 
-    `max_running`: workflows that run at once, each with a lock connection. `lock_heartbeat` / `lock_limit`: how often a
-    lock connection is checked, and when the server lets go of a silent one. `takeover_delay`: a runner counts as gone
-    when its lock was free in two looks that far apart. `recover_every`: `recover()` again and again. `stop_grace` /
-    `shutdown_grace`: what a step has to end after a stop, and when the engine closes. `poll_interval`: how often
-    requests of other processes are looked up. `connect_retry_for` / `db_retry_for`: how long to wait for a database at
-    the start, and in the middle of a run. `pool_size`: data connections. `max_interrupts`: how often in a row a step
-    that is declared `rerun` is run again after a crash. `step_modules`: modules imported to find steps.
+    `max_running`: workflows that run at once. `locks`: how each is locked: `"dedicated"`, by a named lock on a
+    connection of its own; `"shared"`, by named locks that all stand on one connection; `"lease"`, by a row that is
+    renewed, where named locks don't work. `lock_url`: the database of locks and bells, when it is another one.
+    `lock_heartbeat` / `lock_limit`: how often the lock is checked, and when the server lets go of a silent holder.
+    `takeover_delay`: a runner counts as gone when its lock was free in two looks that far apart. `recover_every`:
+    `recover()` again and again. `stop_grace` / `shutdown_grace`: what a step has to end after a stop, and when the
+    engine closes. `poll_interval`: how often requests of other processes are looked up. `connect_retry_for` /
+    `db_retry_for`: how long to wait for a database at the start, and in the middle of a run. `pool_size`: data
+    connections. `max_interrupts`: how often in a row a step that is declared `rerun` is run again after a crash.
+    `step_modules`: modules imported to find steps.
     """
 
     max_running: int = 20
+    locks: str = "dedicated"
+    lock_url: str | None = field(default=None, repr=False)
     lock_heartbeat: float = 5.0
     lock_limit: float = 30.0
     takeover_delay: float = 1.0
@@ -67,6 +73,12 @@ class Settings:
                 kind = "a whole number" if whole else "a number"
                 msg = f"{name}={value!r}: give {kind} from {least:g} to {most:g}"
                 raise ConfigError(msg)
+        if self.locks not in LOCKS:
+            msg = f"locks={self.locks!r}: give one of {', '.join(map(repr, LOCKS))}"
+            raise ConfigError(msg)
+        if self.lock_url is not None and (type(self.lock_url) is not str or not self.lock_url):
+            msg = "lock_url: give the URL of a database, as a str"
+            raise ConfigError(msg)
         modules = self.step_modules
         if type(modules) not in (tuple, list) or not all(type(module) is str and module for module in modules):
             msg = f"step_modules={modules!r}: give the names of modules, as a tuple of str"
@@ -77,11 +89,16 @@ class Settings:
             msg = f"lock_heartbeat={self.lock_heartbeat:g} must be less than half of lock_limit={self.lock_limit:g}"
             raise ConfigError(msg)
 
+    @property
+    def lock_connections(self) -> int:
+        """How many connections the locks may need."""
+        return {"dedicated": self.max_running, "shared": 2, "lease": 0}[self.locks]
+
     @classmethod
     def of(cls, base: Self | None, given: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Self:
         """Return settings from keywords, else `base`, else `AWFE_…` of the environment, else the defaults."""
-        known = {field.name: field for field in fields(cls)}
-        unknown = given.keys() - known.keys()
+        known = [each.name for each in fields(cls)]
+        unknown = given.keys() - set(known)
         if unknown:
             msg = f"unknown setting {', '.join(sorted(unknown))}; there are {', '.join(known)}"
             raise ConfigError(msg)
@@ -98,6 +115,8 @@ class Settings:
 def _parse(name: str, text: str) -> Any:
     if name == "step_modules":
         return tuple(part.strip() for part in text.split(",") if part.strip())
+    if name in ("locks", "lock_url"):
+        return text
     kind = int if isinstance(getattr(Settings, name), int) else float
     try:
         return kind(text)

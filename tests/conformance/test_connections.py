@@ -177,7 +177,7 @@ async def test_a_lock_that_is_lost_in_the_middle_of_a_claim_is_taken_again(
         found = await real(*args, **kwargs)
         locks: Any = engine._crew.locks
         (lock,) = locks.held
-        lock._ended(lock._connection)
+        lock.connection.end()
         async with asyncio.timeout(20):
             while lock.lost.is_set():
                 await asyncio.sleep(0.01)

@@ -257,12 +257,12 @@ async def test_a_lock_that_is_lost_twice_in_a_row_is_taken_again(engine: Engine,
     async def acquire() -> bool:
         got: bool = await real()
         if len(losses) < 3:
-            losses.append(lock._connection)
-            lock._ended(lock._connection)
+            losses.append(lock.connection)
+            lock.connection.end()
         return got
 
     lock.acquire = acquire
-    lock._ended(lock._connection)
+    lock.connection.end()
     async with asyncio.timeout(30):
         while len(losses) < 3 or lock.lost.is_set():
             await asyncio.sleep(0.01)

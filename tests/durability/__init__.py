@@ -1,1 +1,1 @@
-"""Nothing lost, nothing twice: crashes, faults, cancellations and bad networks, and what awfe is without each protection."""
+"""Nothing lost, nothing twice: under crashes, faults and bad networks; and without each protection, something."""

@@ -47,6 +47,8 @@ class Life:
             head = replace(head, request=draw(st.sampled_from(["pause", "stop"])), stop_grace=1.0)
         if draw(st.integers(0, 4), label="crash") == 0:
             return moves.taken_over(head, NOW, NOBODY, rerun=draw(st.booleans()))
+        if head.request == "stop" and draw(st.booleans(), label="frozen"):
+            return moves.fenced(head, NOW, ANN)
         halt = draw(st.sampled_from(Halt))
         if head.due_at is not None:
             if halt:
@@ -63,12 +65,11 @@ class Life:
         if head.owner is not None:
             with pytest.raises(WorkflowLocked):
                 verbs.check(head, Verb.DELETE)
-            self.head = replace(head, owner=None, rev=head.rev + 1)
-            return None
+            return moves.body_ended(head, NOW)
         verb = self._draw.draw(st.sampled_from([verb for verb in Verb if head.state in allowed_in(verb)]))
         stuck = head.state is WorkflowState.STOPPED and head.step_state is StepState.PENDING
         if verb is Verb.RUN and head.state is not WorkflowState.COMPLETED and not stuck:
-            return moves.claimed(head, 1, "r", "host:2", NOW, ANN)
+            return moves.claimed(head, 1, "r", "host:2", NOW, ANN, stop_grace=7.5)
         make = {
             Verb.RESET: lambda: verbs.reset(head, progress, ANN, NOW, kept=NO_CHANGE, delta=NO_CHANGE),
             Verb.RESET_FROM: lambda: verbs.reset_from(head, progress, ANN, NOW, first=1, delta=NO_CHANGE),
@@ -89,12 +90,12 @@ def test_whatever_happens_leads_to_what_the_schema_can_hold(draw: st.DataObject,
 def test_a_move_that_is_not_in_the_table_can_not_be_made() -> None:
     """A bug is found before it is written."""
     with pytest.raises(AssertionError, match=r"^run leads from completed to running: not in TRANSITIONS"):
-        moves.claimed(completed(position=1), 1, "r", "host:1", NOW, NOBODY)
+        moves.claimed(completed(position=1), 1, "r", "host:1", NOW, NOBODY, stop_grace=7.5)
 
 
 def test_a_claim_begins_an_attempt() -> None:
     """With a fresh run, a higher token and the time of the first start."""
-    move = moves.claimed(head(), 1, "r1", "host:1", NOW, ANN)
+    move = moves.claimed(head(), 1, "r1", "host:1", NOW, ANN, stop_grace=7.5)
     after = move.after
     assert (after.state, after.step_state, after.position, after.attempt) == ("running", "running", 1, 1)
     assert (after.token, after.run_id, after.rev, after.owner) == (1, "r1", 1, "host:1")
@@ -107,7 +108,7 @@ def test_a_claim_begins_an_attempt() -> None:
 def test_a_later_claim_keeps_the_first_start() -> None:
     """It began when it began; what waited for nobody is over."""
     paused = resting(WorkflowState.PAUSED, StepState.PENDING, resumable=True)
-    after = moves.claimed(paused, 5, "r2", "host:1", LATER, NOBODY).after
+    after = moves.claimed(paused, 5, "r2", "host:1", LATER, NOBODY, stop_grace=7.5).after
     assert (after.started_at, after.attempt_started_at, after.attempt) == (STARTED_AT, LATER, 5)
     assert (after.resumable, after.token) == (False, paused.token + 1)
 

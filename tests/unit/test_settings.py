@@ -39,6 +39,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     """All of them, and no module is imported."""
     defaults = dataclasses.asdict(Settings())
     assert defaults.pop("step_modules") == ()
+    assert defaults.pop("locks") == "dedicated"
+    assert defaults.pop("lock_url") is None
     assert defaults == {name: default for name, default, *_ in TABLE}
 
 
@@ -154,5 +156,5 @@ def test_a_bad_variable_is_refused(name: str, text: str, problem: str) -> None:
 
 def test_an_unknown_setting_is_refused() -> None:
     """The message tells which there are."""
-    with pytest.raises(ConfigError, match=r"^unknown setting max_runing, zzz; there are max_running, lock_heartbeat"):
+    with pytest.raises(ConfigError, match=r"^unknown setting max_runing, zzz; there are max_running, locks, "):
         Settings.of(None, {"zzz": 1, "max_runing": 5}, {})

@@ -123,8 +123,8 @@ def _moved(head: Head, state: WorkflowState, now: datetime, **changes: object) -
     return replace(head, **(rest | changes))  # type: ignore[arg-type]  # fields by name, held by Head itself
 
 
-def claimed(head: Head, attempt: int, run_id: str, owner: str, now: datetime, by: By) -> Move:
-    """A runner has the lock: the current step begins."""
+def claimed(head: Head, attempt: int, run_id: str, owner: str, now: datetime, by: By, *, stop_grace: float) -> Move:
+    """A runner has the lock: the current step begins. `stop_grace` is what a stop gives that names no other."""
     after = _moved(
         head,
         WorkflowState.RUNNING,
@@ -136,6 +136,7 @@ def claimed(head: Head, attempt: int, run_id: str, owner: str, now: datetime, by
         token=head.token + 1,
         run_id=run_id,
         owner=owner,
+        stop_grace=stop_grace,
     )
     return Move(Cause.RUN, head, after, noted=Noted(Cause.RUN, now, head.at, by, detail=owner))
 
@@ -285,6 +286,18 @@ def taken_over(head: Head, now: datetime, by: By, *, rerun: bool) -> Move:
         resumable=state is WorkflowState.PAUSED and head.request is None,
     )
     return Move(cause, head, after, ended, Noted(Cause.TAKEOVER, now, head.at, by, detail=head.owner))
+
+
+def fenced(head: Head, now: datetime, by: By) -> Move:
+    """A runner does not act on a stop: nobody knows whether its step goes on, but it can't save anything any more."""
+    token = head.token + 1
+    note = Noted(Cause.FENCED, now, head.at, by, detail=head.owner)
+    if head.attempt_started_at is None:
+        after = _moved(head, WorkflowState.STOPPED, now, token=token, owner=head.owner)
+        return Move(Cause.HALTED, head, after, noted=note)
+    ended = Ended(head.at, head.attempt, StepState.STOPPED, head.attempt_started_at, now)
+    after = _moved(head, WorkflowState.STOPPED, now, token=token, owner=head.owner, step_state=StepState.STOPPED)
+    return Move(Cause.STEP_STOPPED, head, after, ended, note)
 
 
 def body_ended(head: Head, now: datetime) -> Move:

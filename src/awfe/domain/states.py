@@ -50,6 +50,7 @@ class Cause(StrEnum):
     HALTED = "halted"
     SHUTDOWN = "shutdown"
     TAKEOVER = "takeover"
+    FENCED = "fenced"
     BODY_ENDED = "body_ended"
     PAUSE = "pause"
     STOP = "stop"

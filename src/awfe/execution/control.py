@@ -1,27 +1,31 @@
-"""What this engine runs, and the requests of other processes that concern it."""
+"""What this engine runs."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
 
 from awfe.domain.decide import Halt
 from awfe.domain.moves import By, Head
+from awfe.domain.states import WorkflowState
 from awfe.domain.step import BaseStep
 from awfe.execution.crew import Crew
 from awfe.execution.runner import Run
-from awfe.shielding import end
 
 
 class Control:
     """The runs of one engine: in line, running, or with a body that would not end.
 
-    One query per interval looks for the requests of other processes, for all runs together; none when nothing runs.
+    `left_behind` are heads of runs that ended without having brought their workflow to rest.
     """
 
     def __init__(self, crew: Crew) -> None:
         """Begin without a run."""
         self._crew = crew
         self._runs: dict[str, Run] = {}
-        self._poller: asyncio.Task[None] | None = None
+        self.left_behind: set[Head] = set()
+
+    def __bool__(self) -> bool:
+        """Tell whether there is one."""
+        return bool(self._runs)
 
     def __iter__(self) -> Iterator[Run]:
         """Iterate over the runs."""
@@ -30,6 +34,11 @@ class Control:
     def get(self, name: str) -> Run | None:
         """Return the run of a workflow in this engine."""
         return self._runs.get(name)
+
+    def runs(self, head: Head) -> bool:
+        """Tell whether this engine is the runner that a head names."""
+        run = self._runs.get(head.name)
+        return run is not None and run.head.run_id == head.run_id
 
     def begin(self, head: Head, steps: Sequence[BaseStep], by: By) -> Run:
         """Let a run begin, in a task of its own."""
@@ -41,10 +50,8 @@ class Control:
 
     def _over(self, run: Run) -> None:
         del self._runs[run.name]
-
-    def open(self) -> None:
-        """Begin to look for requests."""
-        self._poller = asyncio.create_task(self._poll(), name="awfe poll")
+        if run.head.state is WorkflowState.RUNNING or run.head.owner is not None:
+            self.left_behind.add(run.head)
 
     async def close(self) -> None:
         """Pause all runs, cut off what does not pause in time, and give back what does not end even then."""
@@ -61,8 +68,6 @@ class Control:
                 self._crew.log.warning("a step of %r still runs; its lock is given back all the same", run.name)
                 run.task.cancel()
         await self._all_ended(None)
-        if self._poller is not None:
-            await end(self._poller)
 
     async def _all_ended(self, limit: float | None) -> None:
         tasks = {run.task for run in self if run.task is not None}
@@ -72,17 +77,3 @@ class Control:
     async def _all_rested(self) -> None:
         if waiting := [run.rested for run in self]:
             await asyncio.wait(waiting)
-
-    async def _poll(self) -> None:
-        while True:
-            await asyncio.sleep(self._crew.settings.poll_interval)
-            if not self._runs:
-                continue
-            try:
-                asked = await self._crew.reads.requests()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
-                self._crew.log.warning("requests of other processes can't be looked up: %s", error)
-                continue
-            for head in asked:
-                if (run := self._runs.get(head.name)) is not None:
-                    run.heed(head)

@@ -8,7 +8,7 @@ from typing import Any
 
 from awfe.domain.context import Context
 from awfe.execution.line import Line
-from awfe.persistence.locks import Locks
+from awfe.persistence.locks import Bell, Locks
 from awfe.persistence.reads import Reads
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
@@ -32,9 +32,10 @@ class Crew:
     before_step: list[Hook] = field(default_factory=list)
     after_step: list[Hook] = field(default_factory=list)
     locks: Locks = field(init=False)
+    bell: Bell = field(init=False)
     instance: str = field(init=False)
     max_context_bytes: int = field(init=False)
 
-    def join(self, locks: Locks, instance: str, max_context_bytes: int) -> None:
+    def join(self, locks: Locks, bell: Bell, instance: str, max_context_bytes: int) -> None:
         """Add what is only known when the database is open."""
-        self.locks, self.instance, self.max_context_bytes = locks, instance, max_context_bytes
+        self.locks, self.bell, self.instance, self.max_context_bytes = locks, bell, instance, max_context_bytes

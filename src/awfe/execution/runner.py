@@ -14,7 +14,7 @@ from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
 from awfe.domain.states import Answer, StepState, Verb, WorkflowState
 from awfe.domain.step import BaseStep, policies_of
-from awfe.errors import LockLost, WorkflowHalted, WorkflowStopped
+from awfe.errors import LockLost, StoreUnavailable, WorkflowHalted, WorkflowStopped
 from awfe.execution import endings
 from awfe.execution.attempt import Attempt, Cut
 from awfe.execution.crew import Crew
@@ -74,8 +74,13 @@ class Run:
             self._attempt.cut(Cut.SHUTDOWN, self.crew.settings.stop_grace)
 
     def heed(self, head: Head) -> None:
-        """Act on a request that was stored for this run; one for another run is dead."""
-        if head.request is None or head.run_id != self.head.run_id or self.head.state is not WorkflowState.RUNNING:
+        """Act on a request that was stored for this run, or on its fencing; a head of another run is dead."""
+        if head.run_id != self.head.run_id or self.head.state is not WorkflowState.RUNNING:
+            return
+        if head.token != self.head.token:
+            self._fenced()
+            return
+        if head.request is None:
             return
         if self._heeded != (head.request, head.stop_grace):
             self._heeded = (head.request, head.stop_grace)
@@ -125,6 +130,19 @@ class Run:
             self.crew.line.give_back()
 
     async def _locked(self) -> BaseException | None:
+        try:
+            error = await self._steps_in_turn()
+        except (LockLost, StoreUnavailable) as raised:
+            error = raised
+        if self._attempt is not None and (self._attempt.alive or self.head.owner is not None):
+            self._rest(error)
+            await self._outlive(self._attempt)
+            # A database that is away would keep us once more; what is left behind is settled when it is back.
+            if not isinstance(error, StoreUnavailable):
+                self.head = await self.crew.writes.let_go(self.head, self._now(), self.crew.settings.db_retry_for)
+        return error
+
+    async def _steps_in_turn(self) -> BaseException | None:
         if self._halt:
             return endings.halted(self.name, self._halt.state)
         await self._claim()
@@ -135,11 +153,7 @@ class Run:
                 await self._apply(await self._run_attempt())
         if self._halt and self._attempt is None and self.head.state is not WorkflowState.COMPLETED:
             return endings.halted(self.name, self._halt.state)
-        error = endings.of(self.head, self._attempt, self._steps)
-        if self._attempt is not None and self.head.owner is not None:
-            self._rest(error)
-            await self._outlive(self._attempt)
-        return error
+        return endings.of(self.head, self._attempt, self._steps)
 
     async def _claim(self) -> None:
         run_id = secrets.token_hex(16)
@@ -154,7 +168,8 @@ class Run:
             if answer is Answer.RUNS_IF_RERUN and not policies_of(self._steps[head.at - 1]).rerun:
                 raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
             attempt = found.progress.next_attempt(head.at)
-            return moves.claimed(head, attempt, run_id, self.crew.owner, self._now(), self._by)
+            grace = self.crew.settings.stop_grace
+            return moves.claimed(head, attempt, run_id, self.crew.owner, self._now(), self._by, stop_grace=grace)
 
         writes, workflow_id = self.crew.writes, self.head.id
         found = await surely(lambda: writes.change(self.name, make, workflow_id=workflow_id), self._cancelled)
@@ -254,7 +269,6 @@ class Run:
         if attempt.alive:
             self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
         await attempt.ended()
-        await self.crew.writes.let_go(self.head, self._now(), self.crew.settings.db_retry_for)
 
     def _rest(self, error: BaseException | None) -> None:
         if self.rested.done():

@@ -14,6 +14,7 @@ from awfe.errors import InvalidInput, InvalidState, LockLost, StepNotFound, Work
 from awfe.execution.control import Control
 from awfe.execution.crew import Crew
 from awfe.execution.gate import Gate
+from awfe.execution.lookout import Lookout
 from awfe.execution.recovery import Recovery
 from awfe.execution.runner import Run
 from awfe.persistence.writes import Make
@@ -33,11 +34,12 @@ class Steering:
         self._crew = crew
         self._gate = gate
         self._recovery = Recovery(crew)
+        self.lookout = Lookout(crew, self.control, self._recovery)
         self._recovering: asyncio.Task[None] | None = None
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Begin to look for the requests of other processes, and for workflows to take up."""
-        self.control.open()
+        await self.lookout.open()
         every = self._crew.settings.recover_every
         if every is not None:
             self._recovering = asyncio.create_task(self._recover_every(every), name="awfe recover")
@@ -47,6 +49,7 @@ class Steering:
         if self._recovering is not None:
             await end(self._recovering)
         await self.control.close()
+        await self.lookout.close()
 
     async def start(self, name: str, by: By) -> Run | None:
         """Let a workflow run in the background; None when it is completed. Refuses what can be known now."""
@@ -79,6 +82,8 @@ class Steering:
         head = await self._crew.writes.request(name, verb, by, self._crew.clock(), grace=grace, in_line=in_line)
         if (run := self.control.get(name)) is not None:
             run.heed(head)
+        else:
+            await self.lookout.asked(head)
 
     async def at_rest(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do something that needs a workflow at rest; one whose runner is gone is brought to rest first."""

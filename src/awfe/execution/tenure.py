@@ -1,6 +1,7 @@
 """The lock of a run for as long as the run lasts: lost, it is taken again, or the run is over."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from awfe.execution.crew import Crew
 from awfe.persistence.locks import Held
 from awfe.shielding import end
 
-_PAUSE = 0.1
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
 
 class Tenure:
@@ -68,6 +69,7 @@ class Tenure:
 
     async def _try_again(self, deadline: float) -> None:
         # The server may hold the old session for a while, and somebody may have come and gone: the token decides.
+        pause = _PAUSE
         while True:
             regained = False
             try:
@@ -80,7 +82,9 @@ class Tenure:
             if time.monotonic() > deadline:
                 msg = f"{self._name!r}: the lock could not be taken again for {self._crew.settings.db_retry_for:g} s"
                 raise StoreUnavailable(msg) from self._last_error
-            await asyncio.sleep(_PAUSE)
+            # With jitter: all that a shared connection held is taken again at the same time.
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     async def _check_token(self) -> bool:
         """Raise `LockLost` when the workflow is not ours any more; False when the database does not answer."""

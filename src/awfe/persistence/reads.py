@@ -12,6 +12,7 @@ from sqlalchemy import (
     case,
     func,
     null,
+    or_,
     select,
     tuple_,
 )
@@ -83,7 +84,13 @@ _ORPHANS: Final = select(workflow).where(workflow.c.state == WorkflowState.RUNNI
 _RESUMABLE: Final = select(workflow.c.name).where(
     workflow.c.state == WorkflowState.PAUSED.value, workflow.c.resumable.is_(True)
 )
-_REQUESTS: Final = select(workflow).where(workflow.c.request.is_not(None))
+# What others ask for, and what others have taken from this owner.
+_CONCERNING: Final = select(workflow).where(
+    or_(
+        workflow.c.request.is_not(None),
+        and_(workflow.c.owner == bindparam("owner"), workflow.c.state != WorkflowState.RUNNING.value),
+    )
+)
 _STATS: Final = select(workflow.c.state, func.count()).group_by(workflow.c.state)
 
 
@@ -206,13 +213,13 @@ class Reads:
         """Return the names of those that wait for an engine, not for a person."""
         return [name for (name,) in await self._rows(_RESUMABLE)]
 
-    async def requests(self) -> list[Head]:
-        """Return the heads of all that are asked to pause or stop."""
-        return [codec.head_of(row) for row in await self._rows(_REQUESTS)]
+    async def concerning(self, owner: str) -> list[Head]:
+        """Return the heads of all that are asked to pause or stop, and of what this owner may not know to be fenced."""
+        return [codec.head_of(row) for row in await self._rows(_CONCERNING, {"owner": owner})]
 
-    async def _rows(self, query: Select[Any]) -> Sequence[Any]:
+    async def _rows(self, query: Select[Any], values: dict[str, Any] | None = None) -> Sequence[Any]:
         async def work(session: AsyncSession) -> Sequence[Any]:
-            rows: Sequence[Any] = (await session.execute(query)).all()
+            rows: Sequence[Any] = (await session.execute(query, values)).all()
             return rows
 
         return await self._database.read(work)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     Float,
     Index,
     Integer,
@@ -119,6 +120,7 @@ workflow = Table(
     CheckConstraint("(position IS NULL) = (step_state IS NULL)", name="awfe_workflow_position"),
     Index("awfe_workflow_by_state", "state", "id"),
     Index("awfe_workflow_by_request", "request"),
+    Index("awfe_workflow_by_owner", "owner", "state"),
     **_TABLE,
 )
 
@@ -177,6 +179,16 @@ event = Table(
     Column("changes", LongText),
     Index("awfe_event_by_workflow", "workflow_id", "rev"),
     **_TABLE,
+)
+
+# The engines that live, where locks are leases: until when, in seconds of the database's clock.
+lease = Table(
+    "awfe_lease",
+    metadata,
+    Column("owner", String(160), primary_key=True),
+    Column("expires", Double, nullable=False),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
 )
 
 tombstone = Table(

@@ -104,15 +104,19 @@ class Database:
         made.sync_engine.pool.dispatch._update(given.dispatch, only_propagate=False)  # noqa: SLF001 - nor to share listeners
         return made
 
-    async def open(self) -> None:
-        """Connect, wait for a database that is not up yet, and create the tables when there are none."""
+    def connect(self, size: int) -> None:
+        """Take a pool of so many data connections; nothing is connected before the first is needed."""
         isolation = {} if self.kind == "sqlite" else {"isolation_level": "READ COMMITTED"}
-        engine = self.make_engine(self.settings.pool_size, **isolation)
+        engine = self.make_engine(size, **isolation)
         self._engine = engine
         event.listen(engine.sync_engine, "connect", _prepare(self.kind))
         if self.kind == "sqlite":
             event.listen(engine.sync_engine, "begin", _begin)
         self._reading = engine.execution_options(awfe_reads=True)
+
+    async def open(self) -> None:
+        """Connect, wait for a database that is not up yet, and create the tables when there are none."""
+        self.connect(self.settings.pool_size)
         try:
             await self.retried(self._prepare_schema, self.settings.connect_retry_for)
         except TypeError as error:
@@ -223,10 +227,11 @@ class Database:
         return int(connections), int(statement_bytes)
 
     def _heed(self, connections: int, statement_bytes: int) -> None:
-        wanted = self.settings.max_running + self.settings.pool_size
+        # One connection is the bell's.
+        wanted = self.settings.pool_size + 1 + self.settings.lock_connections
         if wanted > connections:
-            warning = "max_running + pool_size = %d, but the server takes %d connections: raise its max_connections"
-            self.log.warning(warning, wanted, connections)
+            warning = "these settings may need %d connections, but the server takes %d: %s"
+            self.log.warning(warning, wanted, connections, "raise its max_connections, or take locks='shared'")
         # A statement also carries the step's output and error, and quoting may double what it carries.
         fits = (statement_bytes - self.settings.max_output_bytes - (1 << 17)) // 2
         if fits < self.max_context_bytes:

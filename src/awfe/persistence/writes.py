@@ -48,9 +48,7 @@ _ASK: Final = (
     .where(workflow.c.id == bindparam("w_id"))
     .values(request=bindparam("request"), stop_grace=bindparam("stop_grace"))
 )
-_REST: Final = (
-    update(workflow).where(workflow.c.id == bindparam("w_id")).values(resumable=False, rev=bindparam("rev"))
-)
+_REST: Final = update(workflow).where(workflow.c.id == bindparam("w_id")).values(resumable=False, rev=bindparam("rev"))
 _INSERT_ATTEMPT: Final = insert(attempt)
 _INSERT_EVENT: Final = insert(event).inline()
 _NOTED: Final = select(event.c.id).where(event.c.uid == bindparam("uid")).with_for_update()
@@ -190,7 +188,7 @@ class Writes:
                 await session.execute(_INSERT_EVENT, codec.event_row(rested, noted, uid, head.state))
                 return rested
             stronger = head.request if head.request == "stop" else request
-            asked = replace(head, request=stronger, stop_grace=grace if request == "stop" else head.stop_grace)
+            asked = replace(head, request=stronger, stop_grace=head.stop_grace if grace is None else grace)
             values = {"w_id": head.id, "request": asked.request, "stop_grace": asked.stop_grace}
             await session.execute(_ASK, values)
             await session.execute(_INSERT_EVENT, codec.event_row(asked, noted, uid, head.state))

@@ -1,4 +1,4 @@
-"""What the locks of every database can do."""
+"""What locks of every kind can do."""
 
 import asyncio
 from collections.abc import Callable

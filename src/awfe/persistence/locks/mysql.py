@@ -1,11 +1,19 @@
-"""Locks of MySQL and MariaDB: GET_LOCK."""
+"""Locks of MySQL and MariaDB: GET_LOCK; and bells: a connection that is killed."""
 
 import math
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import TextClause, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe.persistence import faults
+from awfe.persistence.locks.connection import LockConnection
+
+_NO_SUCH_THREAD: Final = 1094
+_HANG_LIMIT: Final = 10.0
 
 
 class MySQL:
@@ -46,3 +54,22 @@ class MySQL:
 
         reader.feed_eof, reader.set_exception = ended, broken
         return unwatch
+
+    def bell(self, instance: str, owner: str) -> str:
+        """Return the name of an engine's bell."""
+        return "awfe:bell:" + blake2b(f"{instance}:{owner}".encode(), digest_size=20).hexdigest()
+
+    async def hang(self, connection: LockConnection, bell: str, on_ring: Callable[[], None]) -> None:  # noqa: ARG002 - the end of the connection is the ring
+        """Hold a lock of the bell's name: who rings kills this connection."""
+        await connection.ask(self.take, bell, _HANG_LIMIT)
+
+    async def ring(self, session: AsyncSession, bell: str) -> None:
+        """Kill the connection that holds the bell's lock; only its own user may, and a superuser."""
+        holder = (await session.execute(self.look, {"key": bell})).scalar()
+        if holder is None:
+            return
+        try:
+            await session.execute(text(f"KILL {int(holder)}"))
+        except DBAPIError as error:
+            if faults.code_of(error) != _NO_SUCH_THREAD:
+                raise

@@ -1,4 +1,4 @@
-"""Locks of PostgreSQL: session-level advisory locks."""
+"""Locks of PostgreSQL: session-level advisory locks; and bells: LISTEN and NOTIFY."""
 
 import math
 from collections.abc import Callable
@@ -6,10 +6,14 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe.persistence.locks.connection import LockConnection
 
 _SILENT: Final = """
 SELECT set_config('idle_session_timeout', '{}s', false) WHERE current_setting('server_version_num')::int >= 140000
 """
+_NOTIFY: Final = text("SELECT pg_notify(:channel, '')")
 
 
 class PostgreSQL:
@@ -40,3 +44,19 @@ class PostgreSQL:
 
         driver_connection.add_termination_listener(ended)
         return lambda: driver_connection.remove_termination_listener(ended)
+
+    def bell(self, instance: str, owner: str) -> str:
+        """Return the channel of an engine; an identifier has at most 63 bytes."""
+        return "awfe_" + blake2b(f"{instance}:{owner}".encode(), digest_size=20).hexdigest()
+
+    async def hang(self, connection: LockConnection, bell: str, on_ring: Callable[[], None]) -> None:
+        """Listen on the bell's channel."""
+
+        def heard(_connection: Any, _pid: int, _channel: str, _payload: str) -> None:
+            on_ring()
+
+        await connection.driver.add_listener(bell, heard)
+
+    async def ring(self, session: AsyncSession, bell: str) -> None:
+        """Notify the bell's channel."""
+        await session.execute(_NOTIFY, {"channel": bell})

@@ -1,54 +1,57 @@
-"""Locks for SQLite: the life of an engine is a flock on a file of its own, beside the database.
+"""For SQLite: the life of an engine is a flock on a file of its own beside the database, its bell a socket there.
 
-Which workflows a living engine holds stands in their rows, as their owner. Needs a local file system.
+Needs a local file system. A process that is stopped keeps its flock, until it goes on or is killed.
 """
 
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from awfe.persistence.locks.presence import PresenceLocks
 from awfe.persistence.session import Database
 
+_OWNER = re.compile(r"[^/]*:([0-9a-f]{16})")
 
-class FileLocks:
+
+def file_of(database: Database, owner: str, suffix: str = "") -> Path | None:
+    """Return an engine's file; None for an owner that no engine has, whatever a row says."""
+    match = _OWNER.fullmatch(owner)
+    return match and Path(f"{database.url.database}-awfe-{match[1]}{suffix}")
+
+
+class FileLocks(PresenceLocks):
     """The flock of one engine; its file is removed by the engine, or by the first that finds it dead."""
 
     def __init__(self, database: Database, owner: str) -> None:
         """Lock beside this database, in the name of this owner."""
-        self._path = str(database.url.database)
-        self._owner = owner
+        super().__init__(owner)
+        self._database = database
         self._descriptor: int | None = None
-        self.held: set[int] = set()
 
     async def open(self) -> None:
         """Show that this engine lives."""
-        self._descriptor = os.open(self._file(self._owner), os.O_CREAT | os.O_RDWR, 0o600)
+        file = file_of(self._database, self.owner)
+        assert file is not None  # noqa: S101 - our own owner is well made
+        self._descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     async def close(self) -> None:
         """Show that this engine is gone."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
-            self._file(self._owner).unlink(missing_ok=True)
+            self._remove(self.owner)
             os.close(descriptor)
 
-    async def take(self, workflow_id: int) -> "FileLock | None":
-        """Hold a workflow: the flock is held for all of them, so what decides is the owner in the row."""
-        if workflow_id in self.held:
-            return None
-        self.held.add(workflow_id)
-        return FileLock(self, workflow_id)
-
-    async def is_held(self, workflow_id: int, owner: str | None) -> bool:
-        """Tell whether the owner lives and holds it."""
-        if owner is None:
+    async def lives(self, owner: str) -> bool:
+        """Tell whether another engine lives; a flock is freed by the system when its process ends."""
+        file = file_of(self._database, owner)
+        if file is None:
             return False
-        if owner == self._owner:
-            return workflow_id in self.held
-        file = self._file(owner)
         try:
             descriptor = os.open(file, os.O_RDWR)
         except FileNotFoundError:
@@ -59,30 +62,73 @@ class FileLocks:
             return True
         finally:
             os.close(descriptor)
-        with suppress(OSError):
-            file.unlink()
+        self._remove(owner)
         return False
 
-    def _file(self, owner: str) -> Path:
-        return Path(f"{self._path}-awfe-{owner.rpartition(':')[2]}")
+    async def revive(self) -> None:
+        """Do nothing: a flock can't be lost."""
+
+    def _remove(self, owner: str) -> None:
+        for suffix in ("", ".bell"):
+            if (file := file_of(self._database, owner, suffix)) is not None:
+                with suppress(OSError):
+                    file.unlink()
 
 
-class FileLock:
-    """A workflow that this engine holds; a flock can't be lost."""
+class SocketBell:
+    """A datagram socket in a file beside the database."""
 
-    def __init__(self, locks: FileLocks, workflow_id: int) -> None:
-        """Held from now on."""
-        self.lost = asyncio.Event()
-        self._locks = locks
-        self._workflow_id = workflow_id
+    def __init__(self, database: Database, owner: str) -> None:
+        """Hang it beside this database, in the name of this owner."""
+        self._database = database
+        self._owner = owner
+        self._socket: socket.socket | None = None
 
-    def watch(self, on_loss: Callable[[], None]) -> None:
-        """Do nothing: it can't be lost."""
+    async def open(self, on_ring: Callable[[], None]) -> None:
+        """Hang the bell."""
+        mine = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            with self._address(self._owner) as address:
+                mine.bind(address)
+        except OSError as error:
+            mine.close()
+            self._database.log.warning("this engine can't be rung, it looks every poll_interval: %s", error)
+            return
+        self._socket = mine
 
-    async def regain(self) -> bool:
-        """Return True: it is still held."""
-        return True
+        def heard() -> None:
+            with suppress(BlockingIOError):
+                while True:
+                    mine.recv(1)
+            on_ring()
 
-    async def release(self) -> None:
-        """Hold it no longer."""
-        self._locks.held.discard(self._workflow_id)
+        asyncio.get_running_loop().add_reader(mine, heard)
+
+    async def close(self) -> None:
+        """Take it down."""
+        if self._socket is not None:
+            mine, self._socket = self._socket, None
+            asyncio.get_running_loop().remove_reader(mine)
+            mine.close()
+            if (file := file_of(self._database, self._owner, ".bell")) is not None:
+                file.unlink(missing_ok=True)
+
+    async def ring(self, owner: str) -> None:
+        """Ring the bell of another engine; one that is not there, or not ours to ring, hears at its next poll."""
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as ringer, self._address(owner) as address:
+            ringer.sendto(b".", address)
+
+    @contextmanager
+    def _address(self, owner: str) -> Iterator[str]:
+        file = file_of(self._database, owner, ".bell")
+        if file is None:
+            raise FileNotFoundError(owner)
+        # The address of a socket has room for some hundred bytes, a path may be longer: where the system shows
+        # descriptors as files, the directory is named by one.
+        directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            short = Path(f"/proc/self/fd/{directory}")
+            yield str((short if short.exists() else file.parent) / file.name)
+        finally:
+            os.close(directory)

@@ -1,0 +1,129 @@
+"""One session of a server that holds named locks, watched for its end."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from sqlalchemy import TextClause, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+
+from awfe.persistence.session import Database
+
+FAILURES = (SQLAlchemyError, OSError, TimeoutError)
+
+
+class Server(Protocol):
+    """What differs between the servers."""
+
+    take: TextClause
+    release: TextClause
+    look: TextClause
+
+    def key(self, instance: str, workflow_id: int) -> str | int:
+        """Return the name of a workflow's lock, which differs between awfe's databases on one server."""
+
+    def prepare(self, connection: Any, limit: float) -> None:
+        """Make the server let go of a lock connection that is silent for longer than `limit` seconds."""
+
+    def watch(self, driver_connection: Any, on_end: Callable[[], None]) -> Callable[[], None]:
+        """Call back as soon as the connection is seen to be gone; returns what ends the watch."""
+
+    def bell(self, instance: str, owner: str) -> str:
+        """Return the name of an engine's bell."""
+
+    async def hang(self, connection: "LockConnection", bell: str, on_ring: Callable[[], None]) -> None:
+        """Make a ring of this bell known on this connection, or end it."""
+
+    async def ring(self, session: AsyncSession, bell: str) -> None:
+        """Ring somebody's bell; one that does not hang anywhere is no error."""
+
+
+def lock_engine(database: Database, server: Server, size: int) -> AsyncEngine:
+    """Return an engine for so many lock connections; the caller disposes of it."""
+    limit = database.settings.lock_limit
+    engine = database.make_engine(
+        size,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        # The server ends a lock connection that is silent; one from the pool should not be about to be.
+        pool_recycle=limit / 2,
+    )
+    event.listen(engine.sync_engine, "connect", lambda connection, _entry: server.prepare(connection, limit))
+    return engine
+
+
+class LockConnection:
+    """A session with one user at a time; `on_end` is called once, as soon as it is seen to be gone."""
+
+    def __init__(self, connection: AsyncConnection, driver: Any, server: Server, on_end: Callable[[], None]) -> None:
+        """Watch a connection that is open."""
+        self.driver = driver
+        self.ended = asyncio.Event()
+        self._connection = connection
+        self._on_end = on_end
+        self._busy = asyncio.Lock()
+        self._unwatch = server.watch(driver, self.end)
+
+    @classmethod
+    async def open(cls, engine: AsyncEngine, server: Server, on_end: Callable[[], None]) -> "LockConnection":
+        """Connect."""
+        connection = await engine.connect()
+        try:
+            raw = await connection.get_raw_connection()
+        except BaseException:
+            await _drop(connection)
+            raise
+        return cls(connection, raw.driver_connection, server, on_end)
+
+    async def ask(self, statement: TextClause, key: str | int, limit: float) -> bool:
+        """Ask the server about a lock. An error, a cancellation too, ends the session: it may have been locked."""
+        async with self._busy:
+            try:
+                async with asyncio.timeout(limit):
+                    return bool((await self._connection.execute(statement, {"key": key})).scalar())
+            except BaseException:
+                self.end()
+                raise
+
+    async def beat(self, limit: float) -> None:
+        """Show the server that we live, and see whether it does."""
+        async with self._busy:
+            if self.ended.is_set():
+                return
+            try:
+                async with asyncio.timeout(limit):
+                    await self._connection.exec_driver_sql("SELECT 1")
+            except FAILURES:
+                self.end()
+
+    def end(self) -> None:
+        """Hold it for gone."""
+        if not self.ended.is_set():
+            self.ended.set()
+            self._on_end()
+
+    async def close(self) -> None:
+        """Give it back to its pool; one that is gone, or in doubt, is closed, which gives its locks back."""
+        async with self._busy:
+            if self.ended.is_set():
+                await _drop(self._connection)
+                return
+            # From here on its end is nobody's concern.
+            self.ended.set()
+            self._unwatch()
+            await self._connection.close()
+
+    async def drop(self) -> None:
+        """Close it, and with it whatever it still holds."""
+        self.ended.set()
+        async with self._busy:
+            await _drop(self._connection)
+
+
+async def _drop(connection: AsyncConnection) -> None:
+    with suppress(SQLAlchemyError, OSError):
+        await connection.invalidate()
+    with suppress(SQLAlchemyError, OSError):
+        await connection.close()

@@ -1,0 +1,81 @@
+"""Locks that are the life of an engine: which workflows a living engine holds stands in their rows, as their owner."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+
+class PresenceLocks(ABC):
+    """What a file's lock and a lease have in common: one for each engine, whatever it runs."""
+
+    def __init__(self, owner: str) -> None:
+        """Hold workflows in the name of this owner."""
+        self.owner = owner
+        self.held: dict[int, PresenceLock] = {}
+
+    async def take(self, workflow_id: int) -> "PresenceLock | None":
+        """Hold a workflow: the engine's life stands for all of them, so what decides is the owner in the row."""
+        if workflow_id in self.held:
+            return None
+        lock = self.held[workflow_id] = PresenceLock(self, workflow_id)
+        return lock
+
+    async def is_held(self, workflow_id: int, owner: str | None) -> bool:
+        """Tell whether the owner lives and holds it."""
+        if owner is None:
+            return False
+        return workflow_id in self.held if owner == self.owner else await self.lives(owner)
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Show that this engine lives."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Show that this engine is gone."""
+
+    @abstractmethod
+    async def lives(self, owner: str) -> bool:
+        """Tell whether another engine lives."""
+
+    @abstractmethod
+    async def revive(self) -> None:
+        """Show again that this engine lives."""
+
+
+class PresenceLock:
+    """A workflow that this engine holds; `lost` is set while it is not certain that the others see it live."""
+
+    def __init__(self, locks: PresenceLocks, workflow_id: int) -> None:
+        """Held from now on."""
+        self.lost = asyncio.Event()
+        self._locks = locks
+        self._workflow_id = workflow_id
+        self._on_loss: Callable[[], None] | None = None
+
+    def watch(self, on_loss: Callable[[], None]) -> None:
+        """Call this as soon as it is lost."""
+        self._on_loss = on_loss
+
+    def lose(self) -> None:
+        """Note that others may hold the engine for gone."""
+        if not self.lost.is_set():
+            self.lost.set()
+            if self._on_loss is not None:
+                self._on_loss()
+
+    async def regain(self) -> bool:
+        """Return True when the engine is seen to live again; whether somebody came meanwhile, the token tells."""
+        if self.lost.is_set():
+            self.lost.clear()
+            try:
+                await self._locks.revive()
+            except BaseException:
+                self.lost.set()
+                raise
+        return True
+
+    async def release(self) -> None:
+        """Hold it no longer."""
+        self._on_loss = None
+        self._locks.held.pop(self._workflow_id, None)

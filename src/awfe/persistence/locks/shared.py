@@ -1,0 +1,122 @@
+"""One lock connection for all workflows of an engine: thousands run on two connections to the server."""
+
+import asyncio
+
+from awfe.persistence.locks.connection import FAILURES, LockConnection
+from awfe.persistence.locks.named import NamedLock, NamedLocks
+from awfe.shielding import to_the_end
+
+
+class SharedLocks(NamedLocks):
+    """Locks that all stand on one connection, and are all taken again when it is lost.
+
+    A named lock is re-entrant in its session, on every server: so the registry `held`, and not the server, tells that
+    this engine holds a lock already.
+    """
+
+    held: "dict[str | int, SharedLock]"
+    _connection: LockConnection | None = None
+
+    @property
+    def size(self) -> int:
+        """One, and one more while a lost one is being closed."""
+        return 2
+
+    @property
+    def connections(self) -> list[LockConnection]:
+        """The one, when it is open."""
+        return [] if self._connection is None else [self._connection]
+
+    async def open(self) -> None:
+        """Begin without a lock."""
+        self.held = {}
+        self._connecting = asyncio.Lock()
+        await super().open()
+
+    async def close(self) -> None:
+        """Close the connection, and with it whatever it still holds."""
+        if self._connection is not None:
+            await self._connection.drop()
+        await super().close()
+
+    async def take(self, workflow_id: int) -> "SharedLock | None":
+        """Try to lock a workflow, without waiting; None when it is held, here or elsewhere."""
+        key = self.key(workflow_id)
+        if self.registered(key):
+            return None
+        lock = self.held[key] = SharedLock(self, key)
+        settings = self.database.settings
+        got = False
+        try:
+            got = await self.database.retried(lock.acquire, min(settings.connect_retry_for, settings.db_retry_for))
+        finally:
+            if not got:
+                # A caller that was cancelled may have got it all the same.
+                await lock.release()
+        return lock if got else None
+
+    def registered(self, key: str | int) -> bool:
+        """Tell whether this engine holds a lock, or is about to."""
+        return key in self.held
+
+    async def acquire(self, lock: "SharedLock") -> bool:
+        """Lock on the connection, which is opened where it has to be."""
+        connection = await self._connected()
+        if not await connection.ask(self.server.take, lock.key, self.limit):
+            return False
+        lock.connection = connection
+        lock.lost.clear()
+        if connection.ended.is_set():
+            lock.lose()
+        return True
+
+    async def free(self, lock: "SharedLock") -> None:
+        """Unlock; a connection that does not say so is ended, and the other locks are taken again."""
+        connection, lock.connection = lock.connection, None
+        if connection is not None and not connection.ended.is_set():
+            try:
+                if not await connection.ask(self.server.release, lock.key, self.limit):
+                    connection.end()
+            except FAILURES:
+                # The session has been ended for that, and the lock with it.
+                pass
+        # Only now may another run of this engine ask for it: in one session, asking twice succeeds.
+        del self.held[lock.key]
+
+    async def _connected(self) -> LockConnection:
+        async with self._connecting:
+            connection = self._connection
+            if connection is None or connection.ended.is_set():
+                self._connection = None
+                if connection is not None:
+                    await connection.drop()
+                connection = self._connection = await self.connect(self._lost)
+            return connection
+
+    def _lost(self) -> None:
+        for lock in tuple(self.held.values()):
+            if lock.connection is not None and lock.connection.ended.is_set():
+                lock.lose()
+
+
+class SharedLock(NamedLock):
+    """One named lock on the connection of all; what is asked there is never cut off, for the sake of the others."""
+
+    def __init__(self, locks: SharedLocks, key: str | int) -> None:
+        """Not locked yet."""
+        super().__init__(key)
+        self.connection: LockConnection | None = None
+        self._locks = locks
+
+    async def acquire(self) -> bool:
+        """Lock; False when some other session has the lock."""
+        return await to_the_end(self._locks.acquire(self))
+
+    async def regain(self) -> bool:
+        """Lock again; False when some other session has the lock."""
+        return not self.lost.is_set() or await self.acquire()
+
+    async def release(self) -> None:
+        """Give the lock back."""
+        self.forget()
+        await to_the_end(self._locks.free(self))
