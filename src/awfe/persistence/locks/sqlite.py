@@ -37,7 +37,7 @@ class FileLocks(PresenceLocks):
         """Show that this engine lives."""
         file = file_of(self._database, self.owner)
         assert file is not None  # noqa: S101 - our own owner is well made
-        self._descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
+        self._descriptor = os.open(file, os.O_CREAT | os.O_RDONLY, 0o644)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     async def close(self) -> None:
@@ -53,9 +53,12 @@ class FileLocks(PresenceLocks):
         if file is None:
             return False
         try:
-            descriptor = os.open(file, os.O_RDWR)
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return False
+        except OSError:
+            # Somebody else's, that we may not look into: for all we know it lives.
+            return True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
