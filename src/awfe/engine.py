@@ -66,7 +66,7 @@ class Engine(Lifecycle):
         async with self._verb(name):
             run = await self._steering.start(name, checks.by(actor, reason))
             if run is not None:
-                run.awaited = True
+                run.result.awaited = True
                 try:
                     await asyncio.shield(run.rested)
                 except asyncio.CancelledError:

@@ -35,7 +35,19 @@ def world() -> World:
 
 
 @pytest.fixture
-async def open_engine(database: Database) -> AsyncIterator[OpenEngine]:
+def locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the kind of locks of all engines of the test, those in other processes too; see `each_kind_of_lock`."""
+    kind: str = getattr(request, "param", "dedicated")
+    monkeypatch.setenv("AWFE_LOCKS", kind)
+    if kind == "lease":
+        # Who takes over from the dead waits for it to run out.
+        monkeypatch.setenv("AWFE_LOCK_LIMIT", "1")
+        monkeypatch.setenv("AWFE_LOCK_HEARTBEAT", "0.25")
+    return kind
+
+
+@pytest.fixture
+async def open_engine(database: Database, locks: str) -> AsyncIterator[OpenEngine]:  # noqa: ARG001 - set before
     """Return a function that opens further engines on the test's database."""
     async with AsyncExitStack() as stack:
 

@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from awfe import Engine
+from awfe.settings import LOCKS
 from tests.conformance.steps import Hold, Note, World
 from tests.conformance.worker import Mark, RerunUntilThere, UntilThere
 
+each_kind_of_lock = pytest.mark.parametrize("locks", LOCKS, indirect=True)
 Process = asyncio.subprocess.Process
 Start = Callable[..., Awaitable[Process]]
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from awfe import Engine, WorkflowLocked, WorkflowState
-from tests.conformance.helpers import Start, create, line, lines
+from tests.conformance.helpers import Start, create, each_kind_of_lock, line, lines
+
+pytestmark = each_kind_of_lock
 
 
 async def test_what_another_process_runs_is_refused_and_told_where(

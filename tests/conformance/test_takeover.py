@@ -10,15 +10,17 @@ import pytest
 
 from awfe import Engine, ErrorState, InvalidState, WorkflowState
 from tests.conformance.conftest import OpenEngine
-from tests.conformance.helpers import Start, create, killed, line, lines
+from tests.conformance.helpers import Start, create, each_kind_of_lock, killed, line, lines
 from tests.databases import Database
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+pytestmark = each_kind_of_lock
+
 
 async def test_after_kill_9_the_step_is_interrupted_and_nothing_is_rerun(
-    engine: Engine, start: Start, tmp_path: Path, open_engine: OpenEngine
+    engine: Engine, start: Start, tmp_path: Path, open_engine: OpenEngine, locks: str
 ) -> None:
     marks = tmp_path / "marks"
     await create(engine, marks)
@@ -30,7 +32,7 @@ async def test_after_kill_9_the_step_is_interrupted_and_nothing_is_rerun(
     async with asyncio.timeout(30):
         while not (recovered := await other.recover()).refused:
             looks += 1
-    assert looks <= 2, "a server notices the death of a process in milliseconds"
+    assert looks <= 2 or locks == "lease", "a server notices the death of a process in milliseconds"
     assert (recovered.started, recovered.refused) == ((), ("w",))
     workflow = await engine.get("w")
     assert (workflow.state, workflow.position, workflow.steps[1].state) == ("error", 2, "interrupted")

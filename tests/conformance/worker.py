@@ -77,7 +77,10 @@ async def main(url: str, verb: str, *names: str) -> None:
     async with Engine(url, **settings) as engine:
         print("open", flush=True)
         if verb == "recover":
-            print((await engine.recover()).to_dict(), flush=True)
+            recovered = await engine.recover()
+            while engine.settings.locks == "lease" and not (recovered.started or recovered.refused):
+                recovered = await engine.recover()
+            print(recovered.to_dict(), flush=True)
             for name in names:
                 print((await engine.wait(name)).state, flush=True)
             return

@@ -29,8 +29,8 @@ class Handle:
         self._pause = pause
         self._stop = stop
         if run is not None:
-            run.handle = weakref.ref(self)
-            weakref.finalize(self, run.tell_unawaited).atexit = False
+            run.result.keep_for(weakref.ref(self))
+            weakref.finalize(self, run.result.tell_unawaited).atexit = False
 
     def __await__(self) -> Generator[Any, Any, Workflow]:
         """Wait until the workflow rests."""
@@ -50,5 +50,5 @@ class Handle:
 
     async def _result(self) -> Workflow:
         if self._run is not None:
-            self._run.awaited = True
+            self._run.result.awaited = True
         return await self._follow(self._run)

@@ -98,7 +98,7 @@ class Lookout:
 
         with suppress(WorkflowNotFound):
             await self._crew.writes.change(head.name, make, workflow_id=head.id)
-            self._crew.log.warning("%s did not act on the stop of %r in time: fenced", head.owner, head.name)
+            self._crew.log.warning("%r did not act on the stop of %r in time: fenced", head.owner, head.name)
 
     async def _settle(self, left: Head) -> None:
         """Bring to rest what this engine had to leave behind when the database was away for too long."""

@@ -60,7 +60,7 @@ class Recovery:
             return moves.taken_over(found.head, self._crew.clock(), By(self._crew.owner), rerun=allowed)
 
         found = await self._crew.writes.change(head.name, make, workflow_id=head.id)
-        self._crew.log.warning("the runner of %r (%s) is gone: now %s", head.name, head.owner, found.head.state)
+        self._crew.log.warning("the runner of %r (%r) is gone: now %s", head.name, head.owner, found.head.state)
         return found.head
 
     async def _declared_rerun(self, head: Head) -> bool:

@@ -14,10 +14,11 @@ from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
 from awfe.domain.states import Answer, StepState, Verb, WorkflowState
 from awfe.domain.step import BaseStep, policies_of
-from awfe.errors import LockLost, StoreUnavailable, WorkflowHalted, WorkflowStopped
+from awfe.errors import LockLost, StoreUnavailable
 from awfe.execution import endings
 from awfe.execution.attempt import Attempt, Cut
 from awfe.execution.crew import Crew
+from awfe.execution.result import Result
 from awfe.execution.tenure import Tenure
 from awfe.persistence.writes import Found
 from awfe.shielding import surely, to_the_end
@@ -26,8 +27,8 @@ from awfe.shielding import surely, to_the_end
 class Run:
     """One run of one workflow in this engine, from the line to the end of its last body.
 
-    `rested` is done when the workflow rests and its lock and place are given back, with None or with what `Engine.run`
-    raises. Where the body of a fenced step will not end it is done before, and these are kept until it does.
+    `result` is set when the workflow rests and its lock and place are given back. Where the body of a fenced step will
+    not end it is set before, and these are kept until it does.
     """
 
     def __init__(
@@ -37,10 +38,7 @@ class Run:
         self.crew = crew
         self.head = head
         self.name = head.name
-        self.rested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.handle: Callable[[], object] | None = None
-        self.awaited = False
-        self.quiet: tuple[type[Exception], ...] = ()
+        self.result = Result(head.name, crew.log)
         self.task: asyncio.Task[None] | None = None
         self._steps = steps
         self._by = by
@@ -87,6 +85,11 @@ class Run:
             self.ask(Halt[head.request.upper()], head.stop_grace)
 
     @property
+    def rested(self) -> asyncio.Future[None]:
+        """Done when the workflow rests."""
+        return self.result.future
+
+    @property
     def in_line(self) -> bool:
         """Whether it still waits for a place."""
         return not self._turn.done()
@@ -98,13 +101,13 @@ class Run:
         await asyncio.wait({claimed})
 
     async def go(self) -> None:
-        """Run until the workflow rests; never raises: what happened is in `rested`."""
+        """Run until the workflow rests; never raises: what happened is in `result`."""
         try:
             error = await self._pipeline()
         except BaseException as raised:  # noqa: BLE001 - handed to whoever awaits the run
             error = raised
         self._on_over(self)
-        self._rest(error)
+        self.result.set(error)
 
     def abandoned(self) -> None:
         """Come to rest when the task was cancelled before its first line, as when a loop goes down."""
@@ -112,7 +115,7 @@ class Run:
             if not self.crew.line.leave(self._turn):
                 self.crew.line.give_back()
             self._on_over(self)
-            self._rest(asyncio.CancelledError())
+            self.result.set(asyncio.CancelledError())
 
     async def _pipeline(self) -> BaseException | None:
         if not await self._turn:
@@ -135,7 +138,7 @@ class Run:
         except (LockLost, StoreUnavailable) as raised:
             error = raised
         if self._attempt is not None and (self._attempt.alive or self.head.owner is not None):
-            self._rest(error)
+            self.result.set(error)
             await self._outlive(self._attempt)
             # A database that is away would keep us once more; what is left behind is settled when it is back.
             if not isinstance(error, StoreUnavailable):
@@ -269,30 +272,6 @@ class Run:
         if attempt.alive:
             self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
         await attempt.ended()
-
-    def _rest(self, error: BaseException | None) -> None:
-        if self.rested.done():
-            return
-        if error is None:
-            self.rested.set_result(None)
-            return
-        if isinstance(error, asyncio.CancelledError):
-            error = WorkflowStopped(self.name, f"{self.name!r}: the run was cancelled before it began")
-        self.rested.set_exception(error)
-        self.rested.exception()
-        if not isinstance(error, self.quiet) and (self.handle is None or self.handle() is None):
-            self.tell_unawaited()
-
-    def tell_unawaited(self) -> None:
-        """Log an error that nobody awaited, and can't await any more."""
-        if self.awaited or not self.rested.done() or self.rested.exception() is None:
-            return
-        self.awaited = True
-        error = self.rested.exception()
-        if isinstance(error, WorkflowHalted):
-            self.crew.log.info("%s", error)
-        else:
-            self.crew.log.error("%s", error, exc_info=error)
 
     def _cancelled(self) -> None:
         # The loop is going down, or somebody ends our task: that is a stop, and its state is saved.

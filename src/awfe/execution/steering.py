@@ -133,7 +133,7 @@ class Steering:
                 refused.append(name)
                 continue
             if run is not None:
-                run.quiet = _TAKEN
+                run.result.quiet = _TAKEN
                 started.append(name)
         return Recovered(tuple(started), tuple(refused))
 

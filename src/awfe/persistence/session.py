@@ -258,9 +258,12 @@ class Database:
         try:
             await connection.run_sync(schema.create)
             await connection.commit()
-        finally:
-            await connection.execute(text("SELECT RELEASE_LOCK(:key)"), key)
-            await connection.rollback()
+        except BaseException:
+            # The end of the session frees the lock, in whatever state it is.
+            await connection.invalidate()
+            raise
+        await connection.execute(text("SELECT RELEASE_LOCK(:key)"), key)
+        await connection.rollback()
 
 
 def _begin(connection: Any) -> None:

@@ -23,12 +23,10 @@ from awfe.domain.states import ACTIVE, Answer, Cause, StepState, Verb, WorkflowS
 from awfe.domain.step import StepSpec
 from awfe.errors import LockLost, WorkflowExists
 from awfe.persistence import codec
-from awfe.persistence.reads import HEAD_BY_NAME, found, locked_with_log, unsaved
+from awfe.persistence.reads import LOCKED_BY_ID, LOCKED_BY_NAME, found, locked_with_log, unsaved
 from awfe.persistence.schema import attempt, event, step, tombstone, workflow
 from awfe.persistence.session import Database
 
-_LOCKED_BY_NAME: Final = HEAD_BY_NAME.with_for_update()
-_LOCKED_BY_ID: Final = select(workflow).where(workflow.c.id == bindparam("id")).with_for_update()
 _MUTABLE: Final = [
     column.name for column in workflow.c if column.name not in ("id", "name", "step_count", "created_at")
 ]
@@ -109,7 +107,7 @@ class Writes:
         async def work(session: AsyncSession) -> Head:
             if await _put(session, move, uid):
                 return move.after
-            row = (await session.execute(_LOCKED_BY_ID, {"id": move.before.id})).one_or_none()
+            row = (await session.execute(LOCKED_BY_ID, {"id": move.before.id})).one_or_none()
             head = None if row is None else codec.head_of(row)
             if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
                 return move.after
@@ -173,7 +171,7 @@ class Writes:
 
         async def work(session: AsyncSession) -> Head:
             nonlocal noted
-            head = codec.head_of(found((await session.execute(_LOCKED_BY_NAME, {"name": name})).one_or_none(), name))
+            head = codec.head_of(found((await session.execute(LOCKED_BY_NAME, {"name": name})).one_or_none(), name))
             if noted and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
                 return head
             runs = head.state is WorkflowState.RUNNING
@@ -216,17 +214,19 @@ class Writes:
 
         async def work(session: AsyncSession) -> None:
             nonlocal tried, before
+            row = (await session.execute(LOCKED_BY_NAME, {"name": name})).one_or_none()
+            # Looked for when the lock has been waited for: our own commit may have been what held it.
             if tried and (await session.execute(_BURIED, {"uid": uid})).one_or_none() is not None:
                 return
             tried = True
-            head = codec.head_of(found((await session.execute(_LOCKED_BY_NAME, {"name": name})).one_or_none(), name))
+            head = codec.head_of(found(row, name))
             verbs.check(head, Verb.DELETE)
             before = head.state
             await session.execute(delete(workflow).where(workflow.c.id == head.id))
             for table in (step, attempt, event):
                 await session.execute(delete(table).where(table.c.workflow_id == head.id))
-            row = {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
-            await session.execute(insert(tombstone), row)
+            grave = {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
+            await session.execute(insert(tombstone), grave)
 
         await self._database.write(work)
         self._tell([events.of_noted(name, Noted(Cause.DELETE, now, 0, by), before, None)])

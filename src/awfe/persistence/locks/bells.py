@@ -5,6 +5,7 @@ A bell is only a hint. One that can't hang or can't be rung is told of once in t
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -16,6 +17,7 @@ from awfe.persistence.session import Database
 from awfe.shielding import end
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_PATIENCE = 1.0
 
 
 class Bell(Protocol):
@@ -41,11 +43,15 @@ class ServerBell:
         self._instance = instance
         self._name = server.bell(instance, owner)
         self._silent: set[str] = set()
+        self._tried = asyncio.Event()
         self._hanging: asyncio.Task[None] | None = None
 
     async def open(self, on_ring: Callable[[], None]) -> None:
-        """Hang the bell, in the background."""
+        """Hang the bell; where that takes long, in the background."""
         self._hanging = asyncio.create_task(self._hang(on_ring), name="awfe bell")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._tried.wait()
 
     async def close(self) -> None:
         """Take it down."""
@@ -75,6 +81,7 @@ class ServerBell:
                     if not faults.is_foreign(error):
                         raise
                     self._tell_once("this engine can't be rung, it looks every poll_interval", error)
+                    self._tried.set()
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
@@ -86,6 +93,7 @@ class ServerBell:
         connection = await LockConnection.open(engine, self._server, on_ring)
         try:
             await self._server.hang(connection, self._name, on_ring)
+            self._tried.set()
             if again:
                 # Somebody may have rung while it did not hang.
                 on_ring()
