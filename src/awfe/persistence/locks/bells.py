@@ -44,11 +44,13 @@ class ServerBell:
         self._name = server.bell(instance, owner)
         self._silent: set[str] = set()
         self._tried = asyncio.Event()
+        self._engine: AsyncEngine | None = None
         self._hanging: asyncio.Task[None] | None = None
 
     async def open(self, on_ring: Callable[[], None]) -> None:
         """Hang the bell; where that takes long, in the background."""
-        self._hanging = asyncio.create_task(self._hang(on_ring), name="awfe bell")
+        self._engine = lock_engine(self._database, self._server, 1)
+        self._hanging = asyncio.create_task(self._hang(self._engine, on_ring), name="awfe bell")
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await self._tried.wait()
@@ -57,6 +59,8 @@ class ServerBell:
         """Take it down."""
         if self._hanging is not None:
             await end(self._hanging)
+        if self._engine is not None:
+            await self._database.dispose(self._engine)
 
     async def ring(self, owner: str) -> None:
         """Ring the bell of another engine; never fails."""
@@ -69,23 +73,19 @@ class ServerBell:
         except AwfeError as error:
             self._tell_once("other engines can't be rung, they look every poll_interval", error)
 
-    async def _hang(self, on_ring: Callable[[], None]) -> None:
-        engine = lock_engine(self._database, self._server, 1)
+    async def _hang(self, engine: AsyncEngine, on_ring: Callable[[], None]) -> None:
         pause, again = _FIRST_PAUSE, False
-        try:
-            while True:
-                try:
-                    await self._hang_once(engine, on_ring, again=again)
-                    pause, again = _FIRST_PAUSE, True
-                except Exception as error:
-                    if not faults.is_foreign(error):
-                        raise
-                    self._tell_once("this engine can't be rung, it looks every poll_interval", error)
-                    self._tried.set()
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, _LONGEST_PAUSE)
-        finally:
-            await self._database.dispose(engine)
+        while True:
+            try:
+                await self._hang_once(engine, on_ring, again=again)
+                pause, again = _FIRST_PAUSE, True
+            except Exception as error:
+                if not faults.is_foreign(error):
+                    raise
+                self._tell_once("this engine can't be rung, it looks every poll_interval", error)
+                self._tried.set()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _hang_once(self, engine: AsyncEngine, on_ring: Callable[[], None], *, again: bool) -> None:
         """Return when the connection has ended: that is a ring on some servers, and may hide one on all."""

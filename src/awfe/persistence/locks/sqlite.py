@@ -120,7 +120,11 @@ class SocketBell:
         """Ring the bell of another engine; one that is not there, or not ours to ring, hears at its next poll."""
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
         with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as ringer, self._address(owner) as address:
-            ringer.sendto(b".", address)
+            try:
+                ringer.sendto(b".", address)
+            except ConnectionRefusedError:
+                # Its engine is gone, and had no time to take it down.
+                Path(address).unlink()
 
     @contextmanager
     def _address(self, owner: str) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Measurements of awfe, each beside the limits that it is measured against."""
