@@ -118,8 +118,12 @@ class SocketBell:
 
     async def ring(self, owner: str) -> None:
         """Ring the bell of another engine; one that is not there, or not ours to ring, hears at its next poll."""
+        with suppress(OSError):
+            self._send(owner)
+
+    def _send(self, owner: str) -> None:
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-        with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as ringer, self._address(owner) as address:
+        with socket.socket(socket.AF_UNIX, kind) as ringer, self._address(owner) as address:
             try:
                 ringer.sendto(b".", address)
             except ConnectionRefusedError:
