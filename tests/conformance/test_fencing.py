@@ -10,6 +10,7 @@ import pytest
 from awfe import Engine, WorkflowLocked
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import Start, create, each_kind_of_lock, killed, line, lines
+from tests.conformance.worker import BlockUntilThere, Mark
 from tests.databases import Database
 
 
@@ -73,6 +74,21 @@ async def test_any_engine_that_runs_something_fences_too(
     assert (await handle).state == "completed"
     Path(f"{marks}.two").touch()
     assert (await engine.restart("w")).state == "completed"
+
+
+async def test_a_runner_that_blocks_its_loop_is_fenced(engine: Engine, start: Start, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    await engine.create_workflow("w", {}, [BlockUntilThere(str(marks), "one"), Mark(str(marks), "two")])
+    process = await start("run", "w")
+    await lines(marks, 1)
+    await engine.stop("w", grace=0)
+    await stopped(engine)
+    with pytest.raises(WorkflowLocked, match=f":{process.pid}:"):
+        await engine.restart("w")
+    (tmp_path / "marks.one").touch()
+    assert (await line(process)).startswith("LockLost")
+    assert (await engine.restart("w")).state == "completed"
+    assert [text for text, _, _ in await lines(marks, 3)] == ["one", "one", "two"]
 
 
 async def _owner(database: Database) -> str | None:

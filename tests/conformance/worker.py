@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ class RerunUntilThere(UntilThere, name="tests.RerunUntilThere"):
     """The same, and may be repeated."""
 
     on_interrupt = "rerun"
+
+
+@dataclass
+class BlockUntilThere(Mark, name="tests.BlockUntilThere"):
+    """Adds a line, and keeps the loop until another file is there."""
+
+    async def work(self, ctx: Context) -> None:
+        """Add the line and block."""
+        await super().work(ctx)
+        while not Path(f"{self.path}.{self.text}").exists():
+            time.sleep(0.01)  # noqa: ASYNC251 - what is tested
 
 
 async def abandon(url: str, name: str) -> None:

@@ -137,12 +137,12 @@ class Run:
             error = await self._steps_in_turn()
         except (LockLost, StoreUnavailable) as raised:
             error = raised
-        if self._attempt is not None and (self._attempt.alive or self.head.owner is not None):
+        if self._attempt is not None and self._attempt.alive:
             self.result.set(error)
             await self._outlive(self._attempt)
-            # A database that is away would keep us once more; what is left behind is settled when it is back.
-            if not isinstance(error, StoreUnavailable):
-                self.head = await self.crew.writes.let_go(self.head, self._now(), self.crew.settings.db_retry_for)
+        # A database that is away would keep us once more; what is left behind is settled when it is back.
+        if self.head.owner is not None and not isinstance(error, StoreUnavailable):
+            self.head = await self.crew.writes.let_go(self.head, self._now(), self.crew.settings.db_retry_for)
         return error
 
     async def _steps_in_turn(self) -> BaseException | None:
@@ -269,8 +269,7 @@ class Run:
 
     async def _outlive(self, attempt: Attempt) -> None:
         """Keep the lock and the place until the body of a fenced step has ended."""
-        if attempt.alive:
-            self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
+        self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
         await attempt.ended()
 
     def _cancelled(self) -> None:

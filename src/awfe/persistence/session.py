@@ -3,19 +3,20 @@
 import asyncio
 import random
 import sqlite3
-import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
-from sqlalchemy import event, text
+from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from awfe.errors import AwfeError, ConfigError, StoreUnavailable
-from awfe.persistence import faults, schema, url
+from awfe.persistence import faults, opening, schema, url
 from awfe.settings import Settings
 from awfe.shielding import to_the_end
 
@@ -36,8 +37,6 @@ _MYSQL_SESSION: Final = (
     f"/*M!100600 , idle_transaction_timeout = {_IDLE_LIMIT} */"
 )
 _POSTGRESQL_SESSION: Final = f"SET idle_in_transaction_session_timeout = '{_IDLE_LIMIT}s'; SET lock_timeout = '10s'"
-_MYSQL_LIMITS: Final = "SELECT @@max_connections, @@max_allowed_packet"
-_POSTGRESQL_LIMITS: Final = "SELECT current_setting('max_connections')::int, 1 << 29"
 _SQLITE_SESSION: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 10000")
 
 
@@ -118,7 +117,10 @@ class Database:
         """Connect, wait for a database that is not up yet, and create the tables when there are none."""
         self.connect(self.settings.pool_size)
         try:
-            await self.retried(self._prepare_schema, self.settings.connect_retry_for)
+            found = await self.retried(
+                partial(opening.prepare, self.engine, self.kind), self.settings.connect_retry_for
+            )
+            self._heed(found)
         except TypeError as error:
             await self.close()
             msg = f"{self}: the URL has an argument that the driver does not take: {error}"
@@ -126,6 +128,20 @@ class Database:
         except BaseException:
             await self.close()
             raise
+
+    def _heed(self, found: opening.Found) -> None:
+        schema.check_version(found.version)
+        self.instance = found.instance
+        # One connection is the bell's.
+        wanted = self.settings.pool_size + 1 + self.settings.lock_connections
+        if wanted > found.connections:
+            warning = "these settings may need %d connections, but the server takes %d: %s"
+            self.log.warning(warning, wanted, found.connections, "raise its max_connections, or take locks='shared'")
+        # A statement also carries the step's output and error, and quoting may double what it carries.
+        fits = (found.statement_bytes - self.settings.max_output_bytes - (1 << 17)) // 2
+        if fits < self.max_context_bytes:
+            self.max_context_bytes = fits
+            self.log.warning("max_context_bytes is lowered to %d: one statement to this server can't carry more", fits)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -164,14 +180,27 @@ class Database:
         return min(limits.connect_retry_for, limits.db_retry_for) if retry_for is None else retry_for
 
     async def _transaction(self, work: Work[T]) -> T:
-        async with AsyncSession(self.engine, expire_on_commit=False, autoflush=False) as session:
+        async with self._session(self.engine) as session:
             result = await work(session)
             await session.commit()
             return result
 
     async def _look(self, work: Work[T]) -> T:
-        async with AsyncSession(self._reading, expire_on_commit=False, autoflush=False) as session:
+        async with self._session(self._reading) as session:
             return await work(session)
+
+    @asynccontextmanager
+    async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as session:
+            try:
+                yield session
+            except AwfeError:
+                raise
+            except BaseException:
+                # A COMMIT that fails leaves its transaction open, on SQLite and behind a driver's time-out: what the
+                # connection is in the middle of is not certain, and only its end is.
+                await session.invalidate()
+                raise
 
     async def retried(self, once: Callable[[], Awaitable[T]], retry_for: float) -> T:
         """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end."""
@@ -204,66 +233,6 @@ class Database:
             msg = f"{self}: refused for user {self.url.username!r} at host {self.url.host!r}: {faults.brief(error)}"
             return ConfigError(msg)
         return StoreUnavailable(f"{self}: {faults.brief(error)}")
-
-    async def _prepare_schema(self) -> None:
-        async with self.engine.connect() as connection:
-            version = await connection.run_sync(schema.version_of)
-            await connection.rollback()
-            if version is None:
-                await self._create(connection)
-        async with self.engine.connect() as connection:
-            row = (await connection.execute(schema.meta.select())).one()
-            server = await self._server_limits(connection)
-            await connection.rollback()
-        schema.check_version(row.version)
-        self.instance = row.instance
-        self._heed(*server)
-
-    async def _server_limits(self, connection: AsyncConnection) -> tuple[int, int]:
-        if self.kind == "sqlite":
-            return sys.maxsize, sys.maxsize
-        statement = _MYSQL_LIMITS if self.kind == "mysql" else _POSTGRESQL_LIMITS
-        connections, statement_bytes = (await connection.execute(text(statement))).one()
-        return int(connections), int(statement_bytes)
-
-    def _heed(self, connections: int, statement_bytes: int) -> None:
-        # One connection is the bell's.
-        wanted = self.settings.pool_size + 1 + self.settings.lock_connections
-        if wanted > connections:
-            warning = "these settings may need %d connections, but the server takes %d: %s"
-            self.log.warning(warning, wanted, connections, "raise its max_connections, or take locks='shared'")
-        # A statement also carries the step's output and error, and quoting may double what it carries.
-        fits = (statement_bytes - self.settings.max_output_bytes - (1 << 17)) // 2
-        if fits < self.max_context_bytes:
-            self.max_context_bytes = fits
-            self.log.warning("max_context_bytes is lowered to %d: one statement to this server can't carry more", fits)
-
-    async def _create(self, connection: AsyncConnection) -> None:
-        """Create the tables under a lock of their own, since several engines may come to an empty database."""
-        if self.kind == "mysql":
-            await self._create_on_mysql(connection)
-            return
-        if self.kind == "postgresql":
-            await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('awfe:schema'))"))
-        await connection.run_sync(schema.create)
-        await connection.commit()
-
-    async def _create_on_mysql(self, connection: AsyncConnection) -> None:
-        # Only ever tried, never waited for: crossed waits are deadlocks. Its DDL can't be rolled back.
-        key = {"key": f"awfe:schema:{self.url.database}"[:64]}
-        taken = False
-        while not taken:
-            taken = bool((await connection.execute(text("SELECT GET_LOCK(:key, 0)"), key)).scalar())
-            await asyncio.sleep(0 if taken else _FIRST_PAUSE)
-        try:
-            await connection.run_sync(schema.create)
-            await connection.commit()
-        except BaseException:
-            # The end of the session frees the lock, in whatever state it is.
-            await connection.invalidate()
-            raise
-        await connection.execute(text("SELECT RELEASE_LOCK(:key)"), key)
-        await connection.rollback()
 
 
 def _begin(connection: Any) -> None:
