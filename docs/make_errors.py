@@ -34,7 +34,10 @@ Example = Callable[[Engine], Awaitable[object]]
 EXAMPLES: dict[str, Example] = {}
 begun, resume = asyncio.Event(), asyncio.Event()
 # What a page has room to say, and a docstring has not.
-NOTES = {"ConfigError": "Also when the server refuses the user, the password or the database."}
+NOTES = {
+    "ConfigError": "Also when the server refuses the user, the password or the database.",
+    "WorkflowCorrupt": "The others go on: `list`, `recover()` and the poll pass over it, with one line in the log.",
+}
 
 
 # --- steps that the examples use; the page shows them first
@@ -166,6 +169,14 @@ async def _step_not_found(engine: Engine) -> None:
     await engine.create_workflow("nightly", {"who": "you"}, [Greet])
     with sqlite3.connect("errors.db") as db:  # as if it had been saved under a name that its class no longer has
         db.execute("UPDATE awfe_step SET impl = 'acme.Great'")
+    await engine.run("nightly")
+
+
+@example
+async def _workflow_corrupt(engine: Engine) -> None:
+    await engine.create_workflow("nightly", {"who": "you"}, [Greet])
+    with sqlite3.connect("errors.db") as db:  # as if somebody had mended something by hand
+        db.execute("DELETE FROM awfe_step")
     await engine.run("nightly")
 
 

@@ -108,6 +108,25 @@ async def test_killed_sessions_cost_no_step_and_no_lock(
 
 
 @pytest.mark.databases("mysql", "postgresql")
+async def test_who_waits_for_a_connection_that_dies_gets_the_lock_on_the_next(
+    engine: Engine, database: Database, locks: str
+) -> None:
+    if locks != "shared":
+        return
+    kept: Any = engine._crew.locks
+    first = await kept.take(1)
+    async with kept._connection._busy:
+        taking = [asyncio.create_task(kept.take(number)) for number in (2, 3)]
+        await asyncio.sleep(0)
+        await kill(database)
+        await until(first.lost.is_set)
+    for held in [first, *await asyncio.gather(*taking)]:
+        assert await held.regain()
+        assert not held.lost.is_set()
+        await held.release()
+
+
+@pytest.mark.databases("mysql", "postgresql")
 async def test_no_new_step_begins_while_the_lock_is_not_certain(database: Database, world: World, locks: str) -> None:
     """The locks are reached through a network that swallows everything; the data is not."""
     async with Proxy(database.url) as proxy:

@@ -82,7 +82,8 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 def test_every_module_has_its_floor_in_the_architecture() -> None:
     page = (DOCS / "architecture.md").read_text()
-    modules = [path.name for path in (ROOT / "src").rglob("*.py") if path.name != "__init__.py"]
+    found = [path for path in (ROOT / "src").rglob("*.py") if path.name != "__init__.py"]
+    modules = [path.name for path in found if path.parent.name != "chaos"]
     assert [name for name in modules if not re.search(rf"\b{re.escape(name)}", page)] == []
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # From the manuals of MySQL, MariaDB and PostgreSQL; seen in the tests where a server could be made to raise them.
@@ -37,7 +37,8 @@ def is_foreign(error: BaseException) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same transaction may succeed when it is done again."""
-    if isinstance(error, (OSError, TimeoutError, PoolTimeout, EOFError)):
+    # A pending rollback: the connection was lost before, where somebody else has got the error.
+    if isinstance(error, (OSError, TimeoutError, PoolTimeout, EOFError, PendingRollbackError)):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from awfe.persistence.session import Database
 
 FAILURES = (SQLAlchemyError, OSError, TimeoutError)
+_GONE = "the lock connection is gone"
 
 
 class Server(Protocol):
@@ -80,6 +81,9 @@ class LockConnection:
     async def ask(self, statement: TextClause, key: str | int, limit: float) -> bool:
         """Ask the server about a lock. An error, a cancellation too, ends the session: it may have been locked."""
         async with self._busy:
+            if self.ended.is_set():
+                # It went while somebody else was being answered.
+                raise ConnectionResetError(_GONE)
             try:
                 async with asyncio.timeout(limit):
                     return bool((await self._connection.execute(statement, {"key": key})).scalar())
