@@ -168,16 +168,11 @@ class Database:
 
         `work` may be done several times and even after it was committed: it must find that out by itself.
         """
-        return await self.retried(lambda: self._transaction(work), self._budget(retry_for))
+        return await self.retried(lambda: self._transaction(work), retry_for)
 
     async def read(self, work: Work[T], retry_for: float | None = None) -> T:
         """Do a transaction that only reads."""
-        return await self.retried(lambda: self._look(work), self._budget(retry_for))
-
-    def _budget(self, retry_for: float | None) -> float:
-        # Outside a run nobody's work is at stake, so a verb does not wait longer than a start does.
-        limits = self.settings
-        return min(limits.connect_retry_for, limits.db_retry_for) if retry_for is None else retry_for
+        return await self.retried(lambda: self._look(work), retry_for)
 
     async def _transaction(self, work: Work[T]) -> T:
         async with self._session(self.engine) as session:
@@ -202,8 +197,11 @@ class Database:
                 await session.invalidate()
                 raise
 
-    async def retried(self, once: Callable[[], Awaitable[T]], retry_for: float) -> T:
+    async def retried(self, once: Callable[[], Awaitable[T]], retry_for: float | None = None) -> T:
         """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end."""
+        if retry_for is None:
+            # Outside a run nobody's work is at stake, so a verb does not wait longer than a start does.
+            retry_for = min(self.settings.connect_retry_for, self.settings.db_retry_for)
         pause, waited_from, told = _FIRST_PAUSE, time.monotonic(), False
         while True:
             try:

@@ -1,21 +1,41 @@
 """What locks of every kind can do."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
 
-class Held(Protocol):
+class Held(ABC):
     """A lock that is held; `lost` is set while it is not certain that it still is."""
 
-    lost: asyncio.Event
+    def __init__(self) -> None:
+        """Not lost yet."""
+        self.lost = asyncio.Event()
+        self._on_loss: Callable[[], None] | None = None
 
     def watch(self, on_loss: Callable[[], None]) -> None:
-        """Call this as soon as the lock's connection is gone."""
+        """Call this as soon as the lock is lost."""
+        self._on_loss = on_loss
+        if self.lost.is_set():
+            on_loss()
 
+    def lose(self) -> None:
+        """Note that what it stands on is gone."""
+        if not self.lost.is_set():
+            self.lost.set()
+            if self._on_loss is not None:
+                self._on_loss()
+
+    def forget(self) -> None:
+        """Tell nobody any more."""
+        self._on_loss = None
+
+    @abstractmethod
     async def regain(self) -> bool:
-        """Lock again on a new connection; False when some other session has it."""
+        """Lock again; False when somebody else has it."""
 
+    @abstractmethod
     async def release(self) -> None:
         """Give the lock back; never fails."""
 

@@ -2,8 +2,9 @@
 
 import asyncio
 
+from awfe.persistence.locks.base import Held
 from awfe.persistence.locks.connection import FAILURES, LockConnection
-from awfe.persistence.locks.named import NamedLock, NamedLocks
+from awfe.persistence.locks.named import NamedLocks
 
 
 class DedicatedLocks(NamedLocks):
@@ -29,19 +30,19 @@ class DedicatedLocks(NamedLocks):
     async def take(self, workflow_id: int) -> "DedicatedLock | None":
         """Try to lock a workflow, without waiting; None when it is held elsewhere."""
         lock = DedicatedLock(self, self.key(workflow_id))
-        settings = self.database.settings
-        if not await self.database.retried(lock.acquire, min(settings.connect_retry_for, settings.db_retry_for)):
+        if not await self.database.retried(lock.acquire):
             return None
         self.held.add(lock)
         return lock
 
 
-class DedicatedLock(NamedLock):
+class DedicatedLock(Held):
     """One named lock on one connection."""
 
     def __init__(self, locks: DedicatedLocks, key: str | int) -> None:
         """Not locked yet."""
-        super().__init__(key)
+        super().__init__()
+        self.key = key
         self.connection: LockConnection | None = None
         self._locks = locks
         self._busy = asyncio.Lock()

@@ -77,30 +77,3 @@ class NamedLocks(ABC):
         while True:
             await asyncio.sleep(interval)
             await asyncio.gather(*(connection.beat(interval) for connection in self.connections))
-
-
-class NamedLock:
-    """One named lock; `lost` is set while it is not certain that it is held."""
-
-    def __init__(self, key: str | int) -> None:
-        """Not locked yet."""
-        self.key = key
-        self.lost = asyncio.Event()
-        self._on_loss: Callable[[], None] | None = None
-
-    def watch(self, on_loss: Callable[[], None]) -> None:
-        """Call this as soon as the lock's connection is gone."""
-        self._on_loss = on_loss
-        if self.lost.is_set():
-            on_loss()
-
-    def forget(self) -> None:
-        """Tell nobody any more."""
-        self._on_loss = None
-
-    def lose(self) -> None:
-        """Note that the connection is gone."""
-        if not self.lost.is_set():
-            self.lost.set()
-            if self._on_loss is not None:
-                self._on_loss()

@@ -1,8 +1,8 @@
 """Locks that are the life of an engine: which workflows a living engine holds stands in their rows, as their owner."""
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+
+from awfe.persistence.locks.base import Held
 
 
 class PresenceLocks(ABC):
@@ -43,26 +43,14 @@ class PresenceLocks(ABC):
         """Show again that this engine lives."""
 
 
-class PresenceLock:
-    """A workflow that this engine holds; `lost` is set while it is not certain that the others see it live."""
+class PresenceLock(Held):
+    """A workflow that this engine holds; lost while it is not certain that the others see the engine live."""
 
     def __init__(self, locks: PresenceLocks, workflow_id: int) -> None:
         """Held from now on."""
-        self.lost = asyncio.Event()
+        super().__init__()
         self._locks = locks
         self._workflow_id = workflow_id
-        self._on_loss: Callable[[], None] | None = None
-
-    def watch(self, on_loss: Callable[[], None]) -> None:
-        """Call this as soon as it is lost."""
-        self._on_loss = on_loss
-
-    def lose(self) -> None:
-        """Note that others may hold the engine for gone."""
-        if not self.lost.is_set():
-            self.lost.set()
-            if self._on_loss is not None:
-                self._on_loss()
 
     async def regain(self) -> bool:
         """Return True when the engine is seen to live again; whether somebody came meanwhile, the token tells."""
@@ -77,5 +65,5 @@ class PresenceLock:
 
     async def release(self) -> None:
         """Hold it no longer."""
-        self._on_loss = None
+        self.forget()
         self._locks.held.pop(self._workflow_id, None)

@@ -2,8 +2,9 @@
 
 import asyncio
 
+from awfe.persistence.locks.base import Held
 from awfe.persistence.locks.connection import FAILURES, LockConnection
-from awfe.persistence.locks.named import NamedLock, NamedLocks
+from awfe.persistence.locks.named import NamedLocks
 from awfe.shielding import to_the_end
 
 
@@ -45,10 +46,9 @@ class SharedLocks(NamedLocks):
         if self.registered(key):
             return None
         lock = self.held[key] = SharedLock(self, key)
-        settings = self.database.settings
         got = False
         try:
-            got = await self.database.retried(lock.acquire, min(settings.connect_retry_for, settings.db_retry_for))
+            got = await self.database.retried(lock.acquire)
         finally:
             if not got:
                 # A caller that was cancelled may have got it all the same.
@@ -99,12 +99,13 @@ class SharedLocks(NamedLocks):
                 lock.lose()
 
 
-class SharedLock(NamedLock):
+class SharedLock(Held):
     """One named lock on the connection of all; what is asked there is never cut off, for the sake of the others."""
 
     def __init__(self, locks: SharedLocks, key: str | int) -> None:
         """Not locked yet."""
-        super().__init__(key)
+        super().__init__()
+        self.key = key
         self.connection: LockConnection | None = None
         self._locks = locks
 
