@@ -29,8 +29,8 @@ class Engine(Lifecycle):
     way to connect. `redirect`, a function of one string or an object with `write`, gets what steps print. Settings
     are keywords, or a `Settings`, or `AWFE_…` in the environment. Raises `ConfigError`. Use it as `async with`, or call
     `open()` and `close()`, from any task of one loop. Every verb raises `EngineNotOpen` when it is not open,
-    `StoreUnavailable` when the database does not answer, and `WorkflowNotFound`. Verbs that change something take
-    `actor` and `reason`, which stay in the history.
+    `StoreUnavailable` when the database does not answer, `WorkflowNotFound`, and `WorkflowCorrupt` for one whose rows
+    can't be. Verbs that change something take `actor` and `reason`, which stay in the history.
     """
 
     # --- verbs that run
@@ -198,10 +198,12 @@ class Engine(Lifecycle):
         )
 
     async def delete(self, name: str, *, actor: str | None = None, reason: str | None = None) -> None:
-        """Remove a workflow and leave a tombstone. Raises `InvalidState` or `WorkflowLocked`."""
+        """Remove a workflow and leave a tombstone. Raises `InvalidState` or `WorkflowLocked`.
+
+        One that can't be understood is removed too, where nobody runs it.
+        """
         async with self._verb(name):
-            by = checks.by(actor, reason)
-            await self._steering.at_rest(name, lambda: self._writes.delete(name, by, self._crew.clock()))
+            await self._steering.delete(name, checks.by(actor, reason))
 
     async def _change(self, name: str, make: Callable[[Found], Move], *, with_unsaved: bool = False) -> Workflow:
         async with self._verb(name):
@@ -222,7 +224,10 @@ class Engine(Lifecycle):
         limit: int = 100,
         after: str | None = None,
     ) -> builtins.list[WorkflowSummary]:
-        """Return workflows by name in code points, at most `limit`, from the one after the name `after` on."""
+        """Return workflows by name in code points, at most `limit`, from the one after the name `after` on.
+
+        Those that can't be understood are left out, each with a line in the log.
+        """
         async with self._gate.passing():
             checks.whole("limit", limit)
             checks.storable("name_prefix", name_prefix)

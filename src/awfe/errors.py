@@ -13,6 +13,7 @@ AwfeError
 │   ├── StepError                    a step failed: `.step`, `.position`; the cause is `__cause__`
 │   │   └── StepTimeout
 │   ├── StepNotFound                 a saved step has no class here
+│   ├── WorkflowCorrupt              what the tables say about it can't be
 │   └── LockLost                     another runner has taken over
 ├── InvalidInput (ValueError)        a name, a step or an argument
 │   └── ContextError                 a value that the context can't keep: the message has its path
@@ -96,6 +97,13 @@ class StepTimeout(StepError):
 
 class StepNotFound(WorkflowError):
     """A saved step names a class that is not registered in this process."""
+
+
+class WorkflowCorrupt(WorkflowError):
+    """What the tables say about the workflow can't be: somebody changed them, or they are damaged.
+
+    Nothing is imported or run for it. `delete` removes it all the same, when nobody runs it.
+    """
 
 
 class LockLost(WorkflowError):

@@ -27,7 +27,7 @@ from awfe.persistence.reads import Reads
 from awfe.persistence.session import Database
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
-from awfe.shielding import to_the_end
+from awfe.shielding import cut_once, to_the_end
 
 # Looks at locks, rings of bells and leases are few, where the locks have a database of their own.
 _LOCK_POOL = 2
@@ -84,6 +84,9 @@ class Lifecycle:
 
         Opening an open engine does nothing. Raises `StoreUnavailable`, `ConfigError` or `SchemaOutdated`.
         """
+        await cut_once(self._open())
+
+    async def _open(self) -> None:
         async with self._opening:
             if self._is_up:
                 return
@@ -101,6 +104,7 @@ class Lifecycle:
                 self._crew.join(
                     self._locks, bell_for(*about), self._database.instance, self._database.max_context_bytes
                 )
+                undone.push_async_callback(self._steering.close)
                 await self._steering.open()
                 undone.pop_all()
             self._announcer.open()

@@ -12,14 +12,22 @@ _AGAIN = 0.1
 
 async def to_the_end(awaitable: Awaitable[T]) -> T:
     """Await something that must not be cut off, then deliver a cancellation that came meanwhile."""
-    cancelled: list[bool] = []
-    task = asyncio.ensure_future(awaitable)
-    await _outlast(task, lambda: cancelled.append(True))
-    if cancelled and not task.cancelled():
-        # Looked at, so that asyncio does not call it forgotten.
-        task.exception()
-        raise asyncio.CancelledError
-    return task.result()
+    return await _delivered(_unseen(awaitable), bool)
+
+
+async def cut_once(awaitable: Awaitable[T]) -> T:
+    """Await something that a cancellation cuts off, and wait until it has cleaned up.
+
+    A second cancellation, or one that a cancelled scope delivers again and again, would cut off its clean-up.
+    """
+    task = _unseen(awaitable)
+
+    def cut() -> None:
+        # A child of a task that is cancelled is cancelled by it: once is enough.
+        if not task.cancelling():
+            task.cancel()
+
+    return await _delivered(task, cut)
 
 
 async def surely(once: Callable[[], Awaitable[T]], on_cancel: Callable[[], None]) -> T:
@@ -28,7 +36,7 @@ async def surely(once: Callable[[], Awaitable[T]], on_cancel: Callable[[], None]
     Its own task is cancelled too when a loop goes down; then it is done again.
     """
     while True:
-        task = asyncio.ensure_future(once())
+        task = _unseen(once())
         await _outlast(task, on_cancel)
         if not task.cancelled():
             return task.result()
@@ -44,7 +52,28 @@ async def end(task: "asyncio.Task[None]") -> None:
         task.exception()
 
 
-async def _outlast(task: "asyncio.Future[T]", on_cancel: Callable[[], None]) -> None:
+def _unseen(awaitable: Awaitable[T]) -> "asyncio.Task[T]":
+    """Begin something in a task that a loop which goes down does not see, for it cancels all that it sees."""
+
+    async def begun() -> T:
+        return await awaitable
+
+    task = asyncio.get_running_loop().create_task(begun())
+    asyncio._unregister_task(task)  # noqa: SLF001 - documented, for tasks that are not the loop's to end
+    return task
+
+
+async def _delivered(task: "asyncio.Task[T]", on_cancel: Callable[[], object]) -> T:
+    cancelled: list[object] = []
+    await _outlast(task, lambda: cancelled.append(on_cancel()))
+    if cancelled and not task.cancelled():
+        # Looked at, so that asyncio does not call it forgotten.
+        task.exception()
+        raise asyncio.CancelledError
+    return task.result()
+
+
+async def _outlast(task: "asyncio.Future[T]", on_cancel: Callable[[], object]) -> None:
     # anyio's shield alone does not stop a task.cancel(), and a loop of asyncio's shield alone spins in a cancelled
     # anyio scope; nested, both hold and neither costs.
     with CancelScope(shield=True):

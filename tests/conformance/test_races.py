@@ -298,3 +298,33 @@ async def test_a_cancelled_close_closes_all_the_same(database: Database, world: 
     with pytest.raises(WorkflowHalted):
         await handle
     assert await database.sessions(settle=5) == []
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_a_claim_whose_answer_comes_after_a_takeover_runs_nothing(
+    engine: Engine, world: World, open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds its own line, beside the head of who has claimed the workflow since."""
+    other = await open_engine()
+    await engine.create_workflow("w", {}, [Rerun("one"), Note("two")])
+    real = engine._database._transaction
+
+    async def answer_late(work: Any) -> Any:
+        done = await real(work)
+        if not world.entered["one"].is_set() and (await other.get("w")).state == "running":
+            locks: Any = engine._crew.locks
+            (held,) = locks.held
+            await held.release()
+            assert (await other.recover()).started == ("w",)
+            await world.entered["one"].wait()
+            message = "the answer to COMMIT is lost"
+            raise ConnectionResetError(message)
+        return done
+
+    monkeypatch.setattr(engine._database, "_transaction", answer_late)
+    with pytest.raises(LockLost, match="taken over while this run began"):
+        await engine.run("w")
+    assert world.calls == ["one"]
+    world.gates["one"].set()
+    assert (await other.wait("w")).state == "completed"
+    assert world.calls == ["one", "two"]

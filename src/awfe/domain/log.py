@@ -96,7 +96,8 @@ def _add_attempt(progress: Progress, entry: Entry, outcome: StepState) -> None:
     if position > progress.reached:
         progress.failures = progress.interrupts = 0
     progress.reached = max(progress.reached, position)
-    progress.attempts[position] = entry.attempt
+    # The highest, not the last: whatever the rows say, the number of the next attempt is free.
+    progress.attempts[position] = max(progress.attempts.get(position, 0), entry.attempt)
     progress.ended[position] = outcome
     progress.edited.clear()
     if outcome in _PASSED:

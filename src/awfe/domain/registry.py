@@ -67,10 +67,11 @@ def find(name: str) -> type[Any]:
         _load_entry_points(name)
     if name in _classes:
         return _classes[name]
-    close = difflib.get_close_matches(name, _classes, n=1)
+    close = difflib.get_close_matches(name[:_MAX_NAME], _classes, n=1)
     meant = f"; did you mean {close[0]!r}?" if close else "."
     known = ", ".join(sorted(_classes)[:20]) or "none"
-    msg = f"no step is registered as {name!r}{meant} Import its module, or name it in step_modules. Registered: {known}"
+    todo = f"Import its module, or name it in step_modules. Registered: {known}"
+    msg = f"no step is registered as {name!r:.300}{meant} {todo}"
     raise LookupError(msg)
 
 
@@ -79,7 +80,8 @@ def _load_entry_points(wanted: str) -> None:
         try:
             entry.load()
         except Exception as error:
-            msg = f"no step is registered as {wanted!r}, and the entry point {entry.name!r} can't be loaded: {error!r}"
+            broken = f"the entry point {entry.name!r} can't be loaded: {error!r}"
+            msg = f"no step is registered as {wanted!r:.300}, and {broken}"
             raise LookupError(msg) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from awfe.domain.records import Event
 from awfe.execution.crew import Log
+from awfe.shielding import end
 
 Observer = Callable[[Event], Awaitable[None] | None]
 
@@ -37,8 +38,7 @@ class Announcer:
         drained = asyncio.ensure_future(self._queue.join())
         await asyncio.wait({drained}, timeout=limit)
         for task in (drained, self._task):
-            task.cancel()
-            await asyncio.wait({task})
+            await end(task)
 
     async def _hand_out(self) -> None:
         while True:

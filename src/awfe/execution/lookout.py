@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from typing import Final
 
 from awfe.domain import moves
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.states import WorkflowState
-from awfe.errors import WorkflowNotFound
+from awfe.errors import WorkflowCorrupt, WorkflowNotFound
 from awfe.execution.control import Control
 from awfe.execution.crew import Crew
 from awfe.execution.recovery import Recovery
@@ -80,9 +80,16 @@ class Lookout:
                 if (run := self._control.get(head.name)) is not None:
                     run.heed(head)
             for head in self._overdue(heads):
-                await self._fence(head)
+                await self._passing_over(self._fence(head))
         for head in tuple(self._control.left_behind):
-            await self._settle(head)
+            await self._passing_over(self._settle(head))
+
+    async def _passing_over(self, one: Awaitable[None]) -> None:
+        """See to one workflow; where it can't be understood, the others still get their turn."""
+        try:
+            await one
+        except WorkflowCorrupt as error:
+            self._crew.reads.pass_over(error)
 
     def _overdue(self, heads: Iterable[Head]) -> list[Head]:
         stops = {_key(head): head for head in heads if head.request == "stop" and not self._control.runs(head)}

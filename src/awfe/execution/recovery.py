@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
 
 from awfe.domain import moves
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.states import WorkflowState
 from awfe.domain.step import policies_of
-from awfe.errors import InvalidInput, WorkflowNotFound
+from awfe.errors import InvalidInput, WorkflowCorrupt, WorkflowNotFound
 from awfe.execution.crew import Crew
+from awfe.persistence.reads import Remains
 from awfe.persistence.writes import Found
 
 
@@ -23,6 +23,14 @@ class Recovery:
     async def is_alive(self, head: Head) -> bool:
         """Tell whether somebody holds the workflow's lock; looking never takes it."""
         return await self._crew.locks.is_held(head.id, head.owner)
+
+    async def is_gone(self, remains: Remains) -> bool:
+        """Tell whether nobody runs a workflow of which no more can be read, in two looks."""
+        number, owner = remains[0], str(remains[1] or "")
+        if await self._crew.locks.is_held(number, owner):
+            return False
+        await asyncio.sleep(self._crew.settings.takeover_delay)
+        return not await self._crew.locks.is_held(number, owner)
 
     async def settle(self, head: Head) -> Head:
         """Bring a workflow to rest whose runner is gone; one that lives is returned as it is."""
@@ -39,9 +47,13 @@ class Recovery:
         await asyncio.sleep(self._crew.settings.takeover_delay)
         settled = []
         for head in gone:
-            # One that was deleted meanwhile needs nobody any more.
-            with suppress(WorkflowNotFound):
+            try:
                 settled.append(await self._settle_now(head))
+            except WorkflowNotFound:
+                # One that was deleted meanwhile needs nobody any more.
+                continue
+            except WorkflowCorrupt as error:
+                self._crew.reads.pass_over(error)
         return [head for head in settled if head.state is not WorkflowState.RUNNING]
 
     async def _settle_now(self, head: Head) -> Head:
@@ -64,9 +76,9 @@ class Recovery:
         return found.head
 
     async def _declared_rerun(self, head: Head) -> bool:
-        """Tell whether the current step may be repeated; one whose class is not known here may not."""
-        _, specs = await self._crew.reads.with_steps(head.name)
+        """Tell whether the current step may be repeated; one that can't be made again may not."""
         try:
+            _, specs = await self._crew.reads.with_steps(head.name)
             return policies_of(specs[head.at - 1].load()).rerun
-        except (LookupError, InvalidInput):
+        except (LookupError, InvalidInput, WorkflowCorrupt):
             return False

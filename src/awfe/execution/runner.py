@@ -14,7 +14,7 @@ from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
 from awfe.domain.states import Answer, StepState, Verb, WorkflowState
 from awfe.domain.step import BaseStep, policies_of
-from awfe.errors import LockLost, StoreUnavailable
+from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt
 from awfe.execution import endings
 from awfe.execution.attempt import Attempt, Cut
 from awfe.execution.crew import Crew
@@ -135,13 +135,13 @@ class Run:
     async def _locked(self) -> BaseException | None:
         try:
             error = await self._steps_in_turn()
-        except (LockLost, StoreUnavailable) as raised:
+        except (LockLost, StoreUnavailable, WorkflowCorrupt) as raised:
             error = raised
         if self._attempt is not None and self._attempt.alive:
             self.result.set(error)
             await self._outlive(self._attempt)
         # A database that is away would keep us once more; what is left behind is settled when it is back.
-        if self.head.owner is not None and not isinstance(error, StoreUnavailable):
+        if self.head.owner is not None and not isinstance(error, (StoreUnavailable, WorkflowCorrupt)):
             self.head = await self.crew.writes.let_go(self.head, self._now(), self.crew.settings.db_retry_for)
         return error
 
@@ -176,10 +176,16 @@ class Run:
 
         writes, workflow_id = self.crew.writes, self.head.id
         found = await surely(lambda: writes.change(self.name, make, workflow_id=workflow_id), self._cancelled)
+        if found.head.state is WorkflowState.RUNNING and found.head.run_id != run_id:
+            # Ours was committed, its answer came late, and somebody has taken over and claimed it since.
+            raise LockLost(self.name, f"{self.name!r} was taken over while this run began")
         self.head, self._progress, self._context = found.head, found.progress, found.progress.context()
         self._claimed.set()
 
     async def _run_attempt(self) -> Outcome:
+        if self._tenure is not None:
+            # It may have been lost while the begin was being saved: no body begins beside another's.
+            await self._tenure.hold()
         head, step = self.head, self._steps[self.head.at - 1]
         attempt = Attempt(self.crew, head, step, self._progress.line(head.at), self._checkpoint)
         self._attempt = attempt

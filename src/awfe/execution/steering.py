@@ -10,7 +10,15 @@ from awfe.domain.moves import By
 from awfe.domain.records import Recovered
 from awfe.domain.states import ACTIVE, Answer, Verb, WorkflowState
 from awfe.domain.step import BaseStep, StepSpec, policies_of
-from awfe.errors import InvalidInput, InvalidState, LockLost, StepNotFound, WorkflowLocked, WorkflowNotFound
+from awfe.errors import (
+    InvalidInput,
+    InvalidState,
+    LockLost,
+    StepNotFound,
+    WorkflowCorrupt,
+    WorkflowLocked,
+    WorkflowNotFound,
+)
 from awfe.execution.control import Control
 from awfe.execution.crew import Crew
 from awfe.execution.gate import Gate
@@ -104,6 +112,17 @@ class Steering:
         """Change a workflow at rest."""
         await self.at_rest(name, lambda: self._crew.writes.change(name, make, with_unsaved=with_unsaved))
 
+    async def delete(self, name: str, by: By) -> None:
+        """Delete a workflow at rest; for one that can't be understood it is enough that nobody runs it."""
+        crew = self._crew
+        try:
+            await self.at_rest(name, lambda: crew.writes.delete(name, by, crew.clock()))
+        except WorkflowCorrupt:
+            remains = await crew.reads.remains(name)
+            if not await self._recovery.is_gone(remains):
+                raise
+            await crew.writes.delete(name, by, crew.clock(), remains)
+
     async def wait(self, name: str) -> None:
         """Return when a workflow neither runs nor waits nor stands in line here."""
         while True:
@@ -128,14 +147,23 @@ class Steering:
                 run = await self.start(name, By(self._crew.owner, "recover"))
             except _TAKEN:
                 continue
+            except WorkflowCorrupt as error:
+                self._crew.reads.pass_over(error)
+                refused.append(name)
+                continue
             except StepNotFound as error:
                 self._crew.log.warning("%s", error)
                 refused.append(name)
                 continue
             if run is not None:
-                run.result.quiet = _TAKEN
+                run.result.quiet = (*_TAKEN, WorkflowCorrupt)
+                run.result.future.add_done_callback(self._tell_corrupt)
                 started.append(name)
         return Recovered(tuple(started), tuple(refused))
+
+    def _tell_corrupt(self, rested: "asyncio.Future[None]") -> None:
+        if isinstance(error := rested.exception(), WorkflowCorrupt):
+            self._crew.reads.pass_over(error)
 
     async def _recover_every(self, seconds: float) -> None:
         while True:

@@ -1,19 +1,126 @@
-"""Between rows and values."""
+"""Between rows and values.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+A row may say anything: somebody may have changed it. What can't be is told apart here, by the decoding itself, and is
+`WorkflowCorrupt` for everybody.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from operator import itemgetter
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+from msgspec import Meta
+from sqlalchemy.exc import OperationalError
 
 from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.log import Entry
 from awfe.domain.moves import By, Ended, Head, Move, Noted
 from awfe.domain.outcomes import ErrorInfo
-from awfe.domain.states import Cause, StepState, WorkflowState
+from awfe.domain.records import RequestName
+from awfe.domain.states import ENDED, Cause, StepState, WorkflowState
+from awfe.domain.step import Policies, StepSpec
+from awfe.errors import WorkflowCorrupt
+from awfe.persistence import faults
 
+T = TypeVar("T")
+Row = Any
+# The upper bounds leave room for the next: a number that can't be counted up is of nobody's making.
+_Count = Annotated[int, Meta(ge=0, lt=2**31 - 1)]
+_Long = Annotated[int, Meta(ge=0, lt=2**63 - 1)]
+_Seconds = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
+
+
+class _HeadRow(msgspec.Struct, array_like=True, gc=False):
+    """The columns of `awfe_workflow`, in their order."""
+
+    id: int
+    name: str
+    step_count: _Count
+    state: WorkflowState
+    position: Annotated[int, Meta(ge=1)] | None
+    step_state: StepState | None
+    attempt: _Count
+    created_at: datetime
+    attempt_started_at: datetime | None
+    due_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    resumable: bool
+    run_token: _Long
+    run_id: str
+    rev: _Long
+    owner: str | None
+    request: RequestName | None
+    stop_grace: _Seconds | None
+
+
+class _Line(msgspec.Struct, array_like=True, gc=False):
+    """What the log of a workflow takes from a row of `awfe_event`; `order` is its id."""
+
+    rev: _Long
+    order: int
+    cause: Cause
+    position: _Count
+    attempt: _Count | None
+    changes: str | None
+
+
+class _AttemptLine(msgspec.Struct, array_like=True, gc=False):
+    """What it takes from a row of `awfe_attempt`."""
+
+    rev: _Long
+    outcome: StepState
+    position: _Count
+    attempt: _Count
+    changes: str | None
+
+
+Placed = tuple[tuple[int, int, int], Entry]
+_TIMES: Final = (datetime,)
 _deltas = msgspec.json.Decoder(Delta)
+_policies = msgspec.json.Decoder(Policies)
+_arguments = msgspec.json.Decoder(dict[str, Any])
 _encode = msgspec.json.encode
 
-Row = Any
+# What decoders raise: ours, and those of SQLAlchemy and the drivers, for a time say.
+_UNREADABLE: Final = (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError)
+# SQLite keeps any bytes as text, and its driver has no error of its own for them.
+_NO_TEXT: Final = "Could not decode to UTF-8"
+
+
+def corrupt(name: str, where: str, problem: object) -> WorkflowCorrupt:
+    """Return the error that says what of a workflow can't be, and what to do."""
+    text = " ".join(str(problem).split())
+    shown = text if text.isprintable() else ascii(text)
+    msg = f"{name!r}: what the tables say about it can't be: {where}: {shown:.300}; mend that by SQL, or delete it"
+    return WorkflowCorrupt(name, msg)
+
+
+@contextmanager
+def understanding(name: str, where: str) -> Iterator[None]:
+    """Raise `WorkflowCorrupt` for what can't be read, whoever finds that out."""
+    try:
+        yield
+    except (*_UNREADABLE, OperationalError) as error:
+        if faults.is_foreign(error) and _NO_TEXT not in str(error):
+            raise
+        raise corrupt(name, where, faults.brief(error)) from error
+
+
+def each(name: str, table: str, rows: Iterable[Row], make: Callable[[Row], T]) -> list[T]:
+    """Make something of each row; raises `WorkflowCorrupt` with the revision of the first that can't be read."""
+    made: list[T] = []
+    row: Row = None
+    try:
+        for row in rows:
+            made.append(make(row))
+    except _UNREADABLE as error:
+        revision = getattr(row, "rev", row[0])
+        raise corrupt(name, f"{table}, revision {revision!r:.40}", faults.brief(error)) from error
+    return made
 
 
 def pack(delta: Delta) -> str | None:
@@ -27,10 +134,44 @@ def unpack(text: str | None) -> Delta:
 
 
 def head_of(row: Sequence[Any]) -> Head:
-    """Return the head that the columns of `awfe_workflow` hold, in their order."""
-    id_, name, step_count, state, position, step_state, *rest = row
-    known = None if step_state is None else StepState(step_state)
-    return Head(id_, name, step_count, WorkflowState(state), position, known, *rest)
+    """Return the head that the columns of `awfe_workflow` hold, in their order; raises `WorkflowCorrupt`."""
+    try:
+        read = msgspec.convert(tuple(row), _HeadRow, builtin_types=_TIMES)
+    except msgspec.ValidationError as error:
+        problem, _, index = str(error).rpartition(" - at `$[")
+        column = _HeadRow.__struct_fields__[int(index[:-2])]
+        raise corrupt(str(row[1]), f"awfe_workflow.{column}", problem) from error
+    if problem := _contradiction(read):
+        raise corrupt(read.name, "awfe_workflow", problem)
+    return Head(*msgspec.structs.astuple(read))
+
+
+def _contradiction(read: _HeadRow) -> str:
+    """Return which columns can't be true together, or nothing; what only CHECKs hold is no concern here."""
+    position = read.position
+    if position is None:
+        return "" if read.state in ENDED and read.step_state is None else f"state {read.state}, but position NULL"
+    if read.step_state is None:
+        return f"position {position}, but step_state NULL"
+    if position > read.step_count:
+        return f"position {position} of {read.step_count} steps"
+    if read.owner is None and read.state is WorkflowState.RUNNING:
+        return "state running, but owner NULL"
+    return ""
+
+
+def entry_of_event(row: Sequence[Any]) -> Placed:
+    """Return a line of the log with its place in it, from a row of `awfe_event`."""
+    line = msgspec.convert(tuple(row), _Line)
+    delta = unpack(line.changes)
+    return (line.rev, 1, line.order), Entry(line.rev, line.cause, line.position, line.attempt or 0, delta)
+
+
+def entry_of_attempt(row: Sequence[Any]) -> Placed:
+    """Return a line of the log with its place in it, from a row of `awfe_attempt`."""
+    line = msgspec.convert(tuple(row), _AttemptLine)
+    entry = Entry(line.rev, Cause(f"step_{line.outcome}"), line.position, line.attempt, unpack(line.changes))
+    return (line.rev, 0, 0), entry
 
 
 def columns_of(head: Head) -> dict[str, Any]:
@@ -121,6 +262,34 @@ def noted_of(row: Row) -> Noted:
     return Noted(Cause(row.cause), row.at, row.position, by, unpack(row.changes), row.detail, row.attempt)
 
 
-def arguments_of(data: bytes | str) -> Mapping[str, Any]:
-    """Return the saved arguments of a step."""
-    return msgspec.json.decode(data, type=dict[str, Any])
+def specs_of(head: Head, rows: Iterable[Sequence[Any]]) -> list[StepSpec]:
+    """Return the saved steps, in order; raises `WorkflowCorrupt` where one is missing or too many."""
+    try:
+        specs = [
+            StepSpec(position, name, impl, str.encode(args), str.encode(policies))
+            for position, name, impl, args, policies in sorted(rows, key=itemgetter(0))
+            if position is not None
+        ]
+    except _UNREADABLE as error:
+        raise corrupt(head.name, "awfe_step", faults.brief(error)) from error
+    there, wanted = [spec.position for spec in specs], list(range(1, head.step_count + 1))
+    if there != wanted:
+        odd = f"missing {sorted(set(wanted) - set(there))}, too many {sorted(set(there) - set(wanted))}"
+        raise corrupt(head.name, "awfe_step", f"positions of {head.step_count} steps: {odd}")
+    return specs
+
+
+def arguments_of(name: str, spec: StepSpec) -> dict[str, Any]:
+    """Return the saved arguments of a step; raises `WorkflowCorrupt`."""
+    try:
+        return _arguments.decode(spec.args)
+    except _UNREADABLE as error:
+        raise corrupt(name, f"awfe_step.args of step {spec.position}", faults.brief(error)) from error
+
+
+def policies_of(name: str, spec: StepSpec) -> Policies:
+    """Return the saved policies of a step; raises `WorkflowCorrupt`."""
+    try:
+        return _policies.decode(spec.policies)
+    except _UNREADABLE as error:
+        raise corrupt(name, f"awfe_step.policies of step {spec.position}", faults.brief(error)) from error

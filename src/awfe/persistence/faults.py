@@ -47,7 +47,8 @@ def is_transient(error: BaseException) -> bool:
         return code in _MYSQL
     if code is None:
         # A driver that lost its connection in the middle of a call often has no better word for it.
-        return isinstance(error, InterfaceError) or "closed" in str(error).lower()
+        lost = isinstance(error, InterfaceError) or "closed" in str(error).lower()
+        return lost or type(getattr(error, "orig", error)).__name__ == "InternalClientError"
     return code.startswith((*_SQLSTATE_CLASSES, *_SQLITE)) or code in _SQLSTATES
 
 

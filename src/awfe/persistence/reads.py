@@ -1,11 +1,13 @@
 """What is read: workflows, lists, histories, and the log that a workflow adds up to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     BindParameter,
+    Column,
     Select,
     and_,
     bindparam,
@@ -18,25 +20,32 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe.domain import events
 from awfe.domain.context import Delta
 from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
 from awfe.domain.records import Event, Tombstone, Workflow, WorkflowSummary
 from awfe.domain.states import Cause, StepState, WorkflowState
 from awfe.domain.step import StepSpec
-from awfe.errors import WorkflowNotFound
+from awfe.errors import WorkflowCorrupt, WorkflowNotFound
 from awfe.persistence import codec, views
 from awfe.persistence.schema import attempt, event, step, tombstone, workflow
 from awfe.persistence.session import Database
 
+T = TypeVar("T")
+# Of a workflow that can't be understood: id, owner, run_id, rev. Where they are the same again, nobody has moved it.
+Remains = tuple[Any, ...]
 _W: Final = len(workflow.c)
+_KEY: Final = workflow.c.id
 _id: Final[BindParameter[Any]] = bindparam("id")
 
 HEAD_BY_NAME: Final = select(workflow).where(workflow.c.name == bindparam("name"))
+_REMAINS: Final = select(workflow.c.id, workflow.c.owner, workflow.c.run_id, workflow.c.rev).where(
+    workflow.c.name == bindparam("name")
+)
+LOCKED_REMAINS: Final = _REMAINS.with_for_update()
 _WITH_STEPS: Final = (
     select(workflow, step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies)
-    .join(step, step.c.workflow_id == workflow.c.id)
+    .outerjoin(step, step.c.workflow_id == workflow.c.id)
     .where(workflow.c.name == bindparam("name"))
 )
 # An attempt's changes count only when it was completed, so the others are not even sent. What is read here is put in
@@ -52,8 +61,9 @@ _LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.
 _NOTED: Final = select(*_LINE).where(event.c.workflow_id == _id)
 LOCKED_BY_NAME: Final = HEAD_BY_NAME.with_for_update()
 LOCKED_BY_ID: Final = select(workflow).where(workflow.c.id == _id).with_for_update()
-# Each workflow has a line of its creation, so an inner join finds it.
-_LOCKED: Final = select(workflow, *_LINE).join(event, event.c.workflow_id == workflow.c.id).with_for_update(of=workflow)
+_LOCKED: Final = (
+    select(workflow, *_LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).with_for_update(of=workflow)
+)
 _LOG_BY_NAME: Final = _LOCKED.where(workflow.c.name == bindparam("name"))
 _LOG_BY_ID: Final = _LOCKED.where(workflow.c.id == _id)
 _NEWEST: Final = select(attempt.c.position, func.max(attempt.c.attempt)).where(attempt.c.workflow_id == _id)
@@ -93,44 +103,63 @@ _CONCERNING: Final = select(workflow).where(
         and_(workflow.c.owner == bindparam("owner"), workflow.c.state != WorkflowState.RUNNING.value),
     )
 )
-_STATS: Final = select(workflow.c.state, func.count()).group_by(workflow.c.state)
+_STATS: Final = (
+    select(workflow.c.state, func.count())
+    .where(workflow.c.state.in_([state.value for state in WorkflowState]))
+    .group_by(workflow.c.state)
+)
+_ATTEMPTS: Final = select(attempt).where(attempt.c.workflow_id == _id)
+_EVENTS: Final = select(event).where(event.c.workflow_id == _id)
 
 
-async def log_of(session: AsyncSession, workflow_id: int) -> list[Entry]:
-    """Return the log of a workflow, in order."""
-    lines = (await session.execute(_NOTED, {"id": workflow_id})).all()
-    return await _log(session, workflow_id, lines)
+async def fetched(session: AsyncSession, name: str, statement: Any, key: Mapping[str, Any]) -> Sequence[Any]:
+    """Return rows about one workflow; raises `WorkflowCorrupt` for one that can't even be fetched."""
+    with codec.understanding(name, "its rows"):
+        rows: Sequence[Any] = (await session.execute(statement, key)).all()
+        return rows
+
+
+async def _head(session: AsyncSession, name: str) -> Head:
+    return codec.head_of(found(await fetched(session, name, HEAD_BY_NAME, {"name": name}), name))
 
 
 async def locked_with_log(session: AsyncSession, name: str, workflow_id: int | None) -> tuple[Head, Progress]:
     """Lock a workflow, by id where it is known; returns its head and what its log adds up to."""
     statement = _LOG_BY_NAME if workflow_id is None else _LOG_BY_ID
-    rows = (await session.execute(statement, {"name": name, "id": workflow_id})).all()
-    head = codec.head_of(found(rows[0] if rows else None, name)[:_W])
-    log = await _log(session, head.id, [row[_W:] for row in rows])
+    rows = await fetched(session, name, statement, {"name": name, "id": workflow_id})
+    head = codec.head_of(found(rows, name)[:_W])
+    log = await _log(session, head, [row[_W:] for row in rows])
     if len({entry.rev for entry in log}) <= head.rev:
         # Each revision has a line, so one is missing: a statement that has waited for the lock shows, on PostgreSQL,
         # the new head beside the old lines.
-        log = await log_of(session, head.id)
-    return head, replay(log)
+        log = await log_of(session, head)
+    progress = replay(log)
+    if head.attempt_started_at is not None and head.attempt < progress.next_attempt(head.at):
+        raise codec.corrupt(name, "awfe_workflow.attempt", f"attempt {head.attempt} runs, and has ended")
+    return head, progress
 
 
-async def _log(session: AsyncSession, workflow_id: int, lines: Iterable[Sequence[Any]]) -> list[Entry]:
-    log = [
-        ((rev, 0, 0), Entry(rev, Cause(f"step_{outcome}"), position, number, codec.unpack(changes)))
-        for rev, outcome, position, number, changes in await session.execute(_ENDED, {"id": workflow_id})
-    ]
-    log += [
-        ((rev, 1, seq), Entry(rev, Cause(cause), position, number or 0, codec.unpack(changes)))
-        for rev, seq, cause, position, number, changes in lines
-    ]
-    return [entry for _, entry in sorted(log, key=itemgetter(0))]
+async def log_of(session: AsyncSession, head: Head) -> list[Entry]:
+    """Return the log of a workflow, in order."""
+    return await _log(session, head, await fetched(session, head.name, _NOTED, {"id": head.id}))
+
+
+async def _log(session: AsyncSession, head: Head, lines: Iterable[Sequence[Any]]) -> list[Entry]:
+    ended = await fetched(session, head.name, _ENDED, {"id": head.id})
+    log = codec.each(head.name, "awfe_attempt", ended, codec.entry_of_attempt)
+    log += codec.each(head.name, "awfe_event", lines, codec.entry_of_event)
+    entries = [entry for _, entry in sorted(log, key=itemgetter(0))]
+    if not entries or entries[0].cause is not Cause.CREATED:
+        raise codec.corrupt(head.name, "awfe_event", "it does not begin with the line of its creation")
+    return entries
 
 
 async def unsaved(session: AsyncSession, head: Head) -> Delta:
     """Return what the last attempt of the current step changed and did not get into the context."""
     key = {"id": head.id, "position": head.position, "attempt": head.attempt}
-    return codec.unpack((await session.execute(_UNSAVED, key)).scalar_one_or_none())
+    rows = await fetched(session, head.name, _UNSAVED, key)
+    with codec.understanding(head.name, f"awfe_attempt.changes of step {head.position}"):
+        return codec.unpack(rows[0].changes if rows else None)
 
 
 class Reads:
@@ -139,36 +168,35 @@ class Reads:
     def __init__(self, database: Database) -> None:
         """Read from this database."""
         self._database = database
+        self._told: set[str] = set()
 
     async def head(self, name: str) -> Head:
         """Return the head of a workflow; raises `WorkflowNotFound`."""
+        return await self._database.read(lambda session: _head(session, name))
 
-        async def work(session: AsyncSession) -> Head:
-            row = (await session.execute(HEAD_BY_NAME, {"name": name})).one_or_none()
-            return codec.head_of(found(row, name))
-
-        return await self._database.read(work)
+    async def remains(self, name: str) -> Remains:
+        """Return what can be read of any workflow; raises `WorkflowNotFound`."""
+        rows = await self._database.read(lambda session: fetched(session, name, _REMAINS, {"name": name}))
+        return tuple(found(rows, name))
 
     async def with_steps(self, name: str) -> tuple[Head, list[StepSpec]]:
-        """Return a head with its saved steps; raises `WorkflowNotFound`."""
-
-        async def work(session: AsyncSession) -> tuple[Head, list[StepSpec]]:
-            rows = (await session.execute(_WITH_STEPS, {"name": name})).all()
-            head = codec.head_of(found(rows[0] if rows else None, name)[:_W])
-            return head, _specs(rows)
-
-        return await self._database.read(work)
+        """Return a head with its saved steps, which can be made again; raises `WorkflowNotFound`."""
+        head, specs = await self._database.read(lambda session: _with_steps(session, name))
+        for spec in specs:
+            codec.arguments_of(name, spec)
+            codec.policies_of(name, spec)
+        return head, specs
 
     async def workflow(self, name: str) -> Workflow:
         """Return a workflow as it stands; raises `WorkflowNotFound`."""
 
         async def work(session: AsyncSession) -> Workflow:
-            rows = (await session.execute(_WITH_STEPS, {"name": name})).all()
-            head = codec.head_of(found(rows[0] if rows else None, name)[:_W])
+            head, specs = await _with_steps(session, name)
             # Another transaction may have moved it since: what is younger than the head is not looked at.
-            log = [entry for entry in await log_of(session, head.id) if entry.rev <= head.rev]
-            attempts = (await session.execute(_LAST_ATTEMPTS, {"id": head.id})).all()
-            return views.workflow(head, _specs(rows), log, attempts)
+            log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
+            attempts = await fetched(session, name, _LAST_ATTEMPTS, {"id": head.id})
+            with codec.understanding(name, "what its steps changed"):
+                return views.workflow(head, specs, log, attempts)
 
         return await self._database.read(work)
 
@@ -183,7 +211,7 @@ class Reads:
             query = query.where(func.substr(workflow.c.name, 1, len(name_prefix)) == name_prefix)
         if after is not None:
             query = query.where(workflow.c.name > after)
-        return [views.summary(codec.head_of(row[:_W]), row) for row in await self._rows(query)]
+        return await self._each(query, lambda row: views.summary(codec.head_of(row[:_W]), row))
 
     async def stats(self) -> dict[WorkflowState, int]:
         """Return how many workflows are in each state."""
@@ -194,54 +222,79 @@ class Reads:
         """Return all that happened to a workflow, oldest first; raises `WorkflowNotFound`."""
 
         async def work(session: AsyncSession) -> list[Event]:
-            head = codec.head_of(found((await session.execute(HEAD_BY_NAME, {"name": name})).one_or_none(), name))
-            lines: list[tuple[tuple[int, int, int], Event]] = []
-            for row in await session.execute(select(attempt).where(attempt.c.workflow_id == head.id)):
-                line = events.of_ended(name, codec.ended_of(row), WorkflowState(row.after))
-                lines.append(((row.rev, 0, 0), line))
-            for row in await session.execute(select(event).where(event.c.workflow_id == head.id)):
-                before = None if row.before is None else WorkflowState(row.before)
-                line = events.of_noted(name, codec.noted_of(row), before, WorkflowState(row.after))
-                lines.append(((row.rev, 1, row.id), line))
-            return [line for _, line in sorted(lines, key=lambda pair: pair[0])]
+            head = await _head(session, name)
+            ended = await fetched(session, name, _ATTEMPTS, {"id": head.id})
+            noted = await fetched(session, name, _EVENTS, {"id": head.id})
+            lines = codec.each(name, "awfe_attempt", ended, partial(views.line_of_attempt, name))
+            lines += codec.each(name, "awfe_event", noted, partial(views.line_of_event, name))
+            with codec.understanding(name, "its history"):
+                return [line for _, line in sorted(lines, key=itemgetter(0))]
 
         return await self._database.read(work)
 
     async def tombstones(self) -> list[Tombstone]:
         """Return what is left of deleted workflows, oldest first."""
         columns = (tombstone.c.name, tombstone.c.deleted_at, tombstone.c.actor, tombstone.c.reason)
-        return [Tombstone(*row) for row in await self._rows(select(*columns).order_by(tombstone.c.id))]
+        query = select(*columns).order_by(tombstone.c.id)
+        return await self._each(query, lambda row: Tombstone(*row), tombstone.c.id)
 
     async def running(self) -> list[Head]:
         """Return the heads of all that somebody runs, or ran."""
-        return [codec.head_of(row) for row in await self._rows(_ORPHANS)]
+        return await self._each(_ORPHANS, codec.head_of)
 
     async def resumable(self) -> list[str]:
         """Return the names of those that wait for an engine, not for a person."""
-        return [name for (name,) in await self._rows(_RESUMABLE)]
+        return await self._each(_RESUMABLE, lambda row: str(row.name))
 
     async def concerning(self, owner: str) -> list[Head]:
         """Return the heads of all that are asked to pause or stop, and of what this owner may not know to be fenced."""
-        return [codec.head_of(row) for row in await self._rows(_CONCERNING, {"owner": owner})]
+        return await self._each(_CONCERNING.params(owner=owner), codec.head_of)
 
-    async def _rows(self, query: Select[Any], values: dict[str, Any] | None = None) -> Sequence[Any]:
-        async def work(session: AsyncSession) -> Sequence[Any]:
-            rows: Sequence[Any] = (await session.execute(query, values)).all()
-            return rows
+    def pass_over(self, error: WorkflowCorrupt) -> None:
+        """Tell, once, of a workflow that can't be understood; the others go on."""
+        if error.message not in self._told:
+            self._told.add(error.message)
+            self._database.log.warning("passed over: %s", error)
 
-        return await self._database.read(work)
+    async def _each(self, query: Select[Any], make: Callable[[Any], T], key: Column[int] = _KEY) -> list[T]:
+        """Make something of each row; those of which nothing can be made are passed over."""
+        broken: list[int] = []
+        while True:
+            others = query.where(key.not_in(broken)) if broken else query
+            try:
+                return [make(row) for row in await self._rows(others)]
+            except WorkflowCorrupt:
+                if not (found_now := await self._broken(others, make, key)):
+                    raise
+                broken += found_now
+
+    async def _broken(self, query: Select[Any], make: Callable[[Any], Any], key: Column[int]) -> list[int]:
+        """Look at each row by itself: one that can't even be fetched doesn't tell which it is."""
+        broken = []
+        for (number,) in await self._rows(query.with_only_columns(key, maintain_column_froms=True)):
+            try:
+                name = f"row {number} of {key.table.name}"
+                for row in await self._rows(select(key.table.c.name).where(key == number)):
+                    name = row.name
+                for row in await self._rows(query.where(key == number), name):
+                    make(row)
+            except WorkflowCorrupt as error:
+                broken.append(number)
+                self.pass_over(error)
+        return broken
+
+    async def _rows(self, query: Select[Any], name: str = "") -> Sequence[Any]:
+        return await self._database.read(lambda session: fetched(session, name, query, {}))
 
 
-def found(row: Any, name: str) -> Any:
-    """Return the row; raises `WorkflowNotFound` when there is none."""
-    if row is None:
+async def _with_steps(session: AsyncSession, name: str) -> tuple[Head, list[StepSpec]]:
+    rows = await fetched(session, name, _WITH_STEPS, {"name": name})
+    head = codec.head_of(found(rows, name)[:_W])
+    return head, codec.specs_of(head, (row[_W:] for row in rows))
+
+
+def found(rows: Sequence[Any], name: str) -> Any:
+    """Return the first row; raises `WorkflowNotFound` when there is none."""
+    if not rows:
         raise WorkflowNotFound(name, f"there is no workflow {name!r}")
-    return row
-
-
-def _specs(rows: Iterable[Sequence[Any]]) -> list[StepSpec]:
-    specs = (row[_W:] for row in rows)
-    return [
-        StepSpec(position, name, impl, args.encode(), policies.encode())
-        for position, name, impl, args, policies in sorted(specs, key=itemgetter(0))
-    ]
+    return rows[0]

@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from awfe.errors import AwfeError, ConfigError, StoreUnavailable
 from awfe.persistence import faults, opening, schema, url
 from awfe.settings import Settings
-from awfe.shielding import to_the_end
+from awfe.shielding import cut_once, to_the_end
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
@@ -30,6 +30,7 @@ _LEAST_LIMIT: Final = 15.0
 _CONNECT_LIMIT: Final = 10
 # What a partitioned client leaves open is ended by the server, not after hours.
 _IDLE_LIMIT: Final = 60
+_GIVEN_BACK: Final = 0.002
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 
 _MYSQL_SESSION: Final = (
@@ -91,6 +92,8 @@ class Database:
             **options,
         }
         made = self._connecting(arguments)
+        if self.kind == "mysql":
+            _close_for_certain(made.sync_engine.dialect)
         for each in self.on_engine:
             each(made)
         return made
@@ -153,6 +156,9 @@ class Database:
         """Close the connections of an engine; a network that swallows everything does not keep us."""
         try:
             async with asyncio.timeout(_CONNECT_LIMIT):
+                # What a cancelled task has left to be cleaned up comes back to its pool first.
+                while engine.pool.checkedout():  # type: ignore[attr-defined]  # noqa: ASYNC110 - a queue pool; it tells nobody
+                    await asyncio.sleep(_GIVEN_BACK)
                 await engine.dispose()
         except TimeoutError:
             self.log.warning("%s: its connections do not close; they are left to the server", self)
@@ -186,16 +192,20 @@ class Database:
 
     @asynccontextmanager
     async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(engine, expire_on_commit=False, autoflush=False) as session:
-            try:
-                yield session
-            except AwfeError:
-                raise
-            except BaseException:
-                # A COMMIT that fails leaves its transaction open, on SQLite and behind a driver's time-out: what the
-                # connection is in the middle of is not certain, and only its end is.
-                await session.invalidate()
-                raise
+        # Not used as a context manager: that closes in a task which a loop that goes down cancels before it begins.
+        session = AsyncSession(engine, expire_on_commit=False, autoflush=False)
+        end = session.close
+        try:
+            yield session
+        except AwfeError:
+            raise
+        except BaseException:
+            # A COMMIT that fails leaves its transaction open, on SQLite and behind a driver's time-out: what the
+            # connection is in the middle of is not certain, and only its end is.
+            end = session.invalidate
+            raise
+        finally:
+            await to_the_end(end())
 
     async def retried(self, once: Callable[[], Awaitable[T]], retry_for: float | None = None) -> T:
         """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end."""
@@ -209,7 +219,7 @@ class Database:
                 async with asyncio.timeout(min(_TRANSACTION_LIMIT, max(left, _LEAST_LIMIT))):
                     # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the file
                     # locked; so there a cancellation is delivered when the transaction is over.
-                    return await (to_the_end(once()) if self.kind == "sqlite" else once())
+                    return await (to_the_end(once()) if self.kind == "sqlite" else cut_once(once()))
             except Exception as error:
                 if not faults.is_foreign(error):
                     raise
@@ -231,6 +241,19 @@ class Database:
             msg = f"{self}: refused for user {self.url.username!r} at host {self.url.host!r}: {faults.brief(error)}"
             return ConfigError(msg)
         return StoreUnavailable(f"{self}: {faults.brief(error)}")
+
+
+def _close_for_certain(dialect: Any) -> None:
+    """Close also what the server has reset: aiomysql says goodbye first, and stops where that fails."""
+    close = dialect.do_close
+
+    def do_close(connection: Any) -> None:
+        try:
+            close(connection)
+        except OSError:
+            connection.driver_connection.close()
+
+    dialect.do_close = do_close
 
 
 def _begin(connection: Any) -> None:

@@ -1,14 +1,14 @@
 """From rows and a replayed log to the records that the verbs return."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from awfe.domain import events
 from awfe.domain.context import NO_CHANGE, Delta
 from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
-from awfe.domain.records import Workflow, WorkflowStep, WorkflowSummary
-from awfe.domain.states import Cause, StepState
+from awfe.domain.records import Event, Workflow, WorkflowStep, WorkflowSummary
+from awfe.domain.states import Cause, StepState, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.domain.values import decode
 from awfe.persistence import codec
@@ -42,8 +42,8 @@ def workflow(head: Head, specs: list[StepSpec], log: list[Entry], attempts: Sequ
     return Workflow(
         name=head.name,
         state=head.state,
-        context=_decoded(progress.context()),
-        initial_context=_decoded(initial),
+        context=_decoded(head.name, progress.context()),
+        initial_context=_decoded(head.name, initial),
         steps=tuple(_step(spec, head, progress, log, last.get(spec.position)) for spec in specs),
         position=head.position,
         request=head.request,
@@ -54,8 +54,9 @@ def workflow(head: Head, specs: list[StepSpec], log: list[Entry], attempts: Sequ
     )
 
 
-def _decoded(values: dict[str, bytes]) -> dict[str, Any]:
-    return {key: decode(data) for key, data in values.items()}
+def _decoded(name: str, values: Mapping[str, bytes]) -> dict[str, Any]:
+    with codec.understanding(name, "a value of its context"):
+        return {key: decode(data) for key, data in values.items()}
 
 
 def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row: Any) -> WorkflowStep:
@@ -71,7 +72,7 @@ def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row:
         position=spec.position,
         name=spec.name,
         impl=spec.impl,
-        args=dict(codec.arguments_of(spec.args)),
+        args=codec.arguments_of(head.name, spec),
         state=state,
         attempt=number,
         started_at=started_at,
@@ -93,3 +94,14 @@ def _changes(log: list[Entry], position: int, number: int, state: StepState, sho
         if entry.cause is Cause.CHECKPOINT and entry.attempt == number and state is not StepState.PENDING:
             delta = delta.then(entry.delta or NO_CHANGE)
     return delta if shown is None else delta.then(codec.unpack(shown.changes))
+
+
+def line_of_attempt(name: str, row: Any) -> tuple[tuple[int, int, int], Event]:
+    """Return a line of the history with its place in it, from a row of `awfe_attempt`."""
+    return (row.rev, 0, 0), events.of_ended(name, codec.ended_of(row), WorkflowState(row.after))
+
+
+def line_of_event(name: str, row: Any) -> tuple[tuple[int, int, int], Event]:
+    """Return a line of the history with its place in it, from a row of `awfe_event`."""
+    before = None if row.before is None else WorkflowState(row.before)
+    return (row.rev, 1, row.id), events.of_noted(name, codec.noted_of(row), before, WorkflowState(row.after))

@@ -21,9 +21,18 @@ from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName
 from awfe.domain.states import ACTIVE, Answer, Cause, StepState, Verb, WorkflowState
 from awfe.domain.step import StepSpec
-from awfe.errors import LockLost, WorkflowExists
+from awfe.errors import LockLost, WorkflowExists, WorkflowLocked
 from awfe.persistence import codec
-from awfe.persistence.reads import LOCKED_BY_ID, LOCKED_BY_NAME, found, locked_with_log, unsaved
+from awfe.persistence.reads import (
+    LOCKED_BY_ID,
+    LOCKED_BY_NAME,
+    LOCKED_REMAINS,
+    Remains,
+    fetched,
+    found,
+    locked_with_log,
+    unsaved,
+)
 from awfe.persistence.schema import attempt, event, step, tombstone, workflow
 from awfe.persistence.session import Database
 
@@ -107,8 +116,8 @@ class Writes:
         async def work(session: AsyncSession) -> Head:
             if await _put(session, move, uid):
                 return move.after
-            row = (await session.execute(LOCKED_BY_ID, {"id": move.before.id})).one_or_none()
-            head = None if row is None else codec.head_of(row)
+            rows = await fetched(session, move.before.name, LOCKED_BY_ID, {"id": move.before.id})
+            head = codec.head_of(rows[0]) if rows else None
             if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
                 return move.after
             if head is not None and _same_run(head, move.before) and head.rev == move.before.rev:
@@ -171,7 +180,7 @@ class Writes:
 
         async def work(session: AsyncSession) -> Head:
             nonlocal noted
-            head = codec.head_of(found((await session.execute(LOCKED_BY_NAME, {"name": name})).one_or_none(), name))
+            head = codec.head_of(found(await fetched(session, name, LOCKED_BY_NAME, {"name": name}), name))
             if noted and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
                 return head
             runs = head.state is WorkflowState.RUNNING
@@ -206,25 +215,33 @@ class Writes:
 
         return (await self.change(head.name, make, workflow_id=head.id, retry_for=retry_for)).head
 
-    async def delete(self, name: str, by: By, now: datetime) -> None:
-        """Remove a workflow with all its rows, and leave a tombstone."""
+    async def delete(self, name: str, by: By, now: datetime, corrupt: Remains | None = None) -> None:
+        """Remove a workflow with all its rows, and leave a tombstone.
+
+        `corrupt` is what was read of one that can't be understood: it is removed where nobody has moved it since.
+        """
         uid = secrets.token_hex(16)
         tried = False
-        before = WorkflowState.PENDING
+        before: WorkflowState | None = None
 
         async def work(session: AsyncSession) -> None:
             nonlocal tried, before
-            row = (await session.execute(LOCKED_BY_NAME, {"name": name})).one_or_none()
+            statement = LOCKED_BY_NAME if corrupt is None else LOCKED_REMAINS
+            rows = await fetched(session, name, statement, {"name": name})
             # Looked for when the lock has been waited for: our own commit may have been what held it.
             if tried and (await session.execute(_BURIED, {"uid": uid})).one_or_none() is not None:
                 return
             tried = True
-            head = codec.head_of(found(row, name))
-            verbs.check(head, Verb.DELETE)
-            before = head.state
-            await session.execute(delete(workflow).where(workflow.c.id == head.id))
+            row = found(rows, name)
+            if corrupt is None:
+                head = codec.head_of(row)
+                verbs.check(head, Verb.DELETE)
+                before = head.state
+            elif tuple(row) != corrupt:
+                raise WorkflowLocked(name, f"{name!r} was changed at this moment; try again")
+            await session.execute(delete(workflow).where(workflow.c.id == row.id))
             for table in (step, attempt, event):
-                await session.execute(delete(table).where(table.c.workflow_id == head.id))
+                await session.execute(delete(table).where(table.c.workflow_id == row.id))
             grave = {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
             await session.execute(insert(tombstone), grave)
 

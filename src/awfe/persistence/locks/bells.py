@@ -14,7 +14,7 @@ from awfe.errors import AwfeError
 from awfe.persistence import faults
 from awfe.persistence.locks.connection import LockConnection, Server, lock_engine
 from awfe.persistence.session import Database
-from awfe.shielding import end
+from awfe.shielding import end, to_the_end
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _PATIENCE = 1.0
@@ -104,7 +104,7 @@ class ServerBell:
                 except TimeoutError:
                     await connection.beat(interval)
         finally:
-            await connection.drop()
+            await to_the_end(connection.drop())
 
     def _tell_once(self, what: str, error: Exception) -> None:
         if what not in self._silent:
