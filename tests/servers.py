@@ -17,6 +17,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -45,8 +46,9 @@ class Server(ABC):
     ready: ClassVar[str]
     end_signal: ClassVar[signal.Signals]
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, *, fast: bool = FAST) -> None:
         self.program = program
+        self.fast = fast
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         # Bound until the server takes the port over, so that nobody else is given it: the URL is
@@ -70,13 +72,39 @@ class Server(ABC):
         return f"{self.scheme}@127.0.0.1:{self.port}/"
 
     @abstractmethod
-    def script(self) -> str:
-        """Return the shell commands that make `./data` and then become the server."""
+    def installation(self) -> str:
+        """Return the shell commands that make `./data`."""
+
+    @abstractmethod
+    def command(self) -> str:
+        """Return the shell command that is the server."""
 
     def start(self) -> None:
         """Start without waiting: two servers take the time of one."""
         self._reserved.close()
         self._directory = Path(tempfile.mkdtemp(prefix=f"awfe-{self.dialect}-"))
+        self._run(f"{self.installation()}\nexec {self.command()}")
+
+    def crash(self) -> None:
+        """Kill it in the middle of whatever it does; its data stays as it is."""
+        assert self._process is not None
+        # Stopped, it starts no further child that would be missed.
+        os.kill(self._process.pid, signal.SIGSTOP)
+        children = _children(self._process.pid)
+        for pid in (self._process.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        # A server refuses data that a process of the old one still uses.
+        while any(map(_lives, children)):
+            time.sleep(0.01)
+
+    def restart(self) -> None:
+        """Start it again on the same port and data after a crash; see `wait`."""
+        self._run(f"exec {self.command()}")
+
+    def _run(self, script: str) -> None:
+        assert self._directory is not None
         uid = gid = None
         if os.geteuid() == 0:  # neither server runs as root
             account = pwd.getpwnam(self.account)
@@ -92,7 +120,7 @@ class Server(ABC):
 
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the script is ours
-                ["/bin/sh", "-euc", self.script()],
+                ["/bin/sh", "-euc", script],
                 cwd=self._directory,
                 env={**os.environ, "LC_ALL": "C"},  # `ready` is looked for in English
                 stdin=subprocess.DEVNULL,
@@ -142,9 +170,8 @@ class MySQL(Server):
     ready = "ready for connections"
     end_signal = signal.SIGKILL
 
-    def script(self) -> str:
+    def installation(self) -> str:
         """Return commands for whichever of the two is there."""
-        fast = "--innodb-flush-log-at-trx-commit=0 --sync-binlog=0" if FAST else ""
         return f"""
         case $({self.program} --no-defaults --version) in
         *MariaDB*)
@@ -155,10 +182,14 @@ class MySQL(Server):
         *)
             {self.program} --no-defaults --datadir="$PWD/data" --initialize-insecure ;;
         esac
-        exec {self.program} --no-defaults --datadir="$PWD/data" --socket="$PWD/socket" \
-            --pid-file="$PWD/pid" --loose-mysqlx=OFF --bind-address=127.0.0.1 \
-            --port={self.port} --max-connections={MAX_CONNECTIONS} {fast}
         """
+
+    def command(self) -> str:
+        """Return the server's, that both understand."""
+        fast = "--innodb-flush-log-at-trx-commit=0 --sync-binlog=0" if self.fast else ""
+        return f"""{self.program} --no-defaults --datadir="$PWD/data" --socket="$PWD/socket" \
+            --pid-file="$PWD/pid" --loose-mysqlx=OFF --bind-address=127.0.0.1 \
+            --port={self.port} --max-connections={MAX_CONNECTIONS} {fast}"""
 
 
 class PostgreSQL(Server):
@@ -179,15 +210,16 @@ class PostgreSQL(Server):
         """The server, for its administrator, whose database always exists."""
         return f"{super().url}postgres"
 
-    def script(self) -> str:
-        """Return commands for the programs that belong to the server found."""
-        fast = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off" if FAST else ""
+    def installation(self) -> str:
+        """Return the command of the program that belongs to the server found."""
         initdb = Path(self.program).resolve().with_name("initdb")
-        return f"""
-        {initdb} --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C -D data
-        exec {self.program} -D data -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-            -c port={self.port} -c max_connections={MAX_CONNECTIONS} {fast}
-        """
+        return f"{initdb} --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C -D data"
+
+    def command(self) -> str:
+        """Return the server's."""
+        fast = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off" if self.fast else ""
+        return f"""{self.program} -D data -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+            -c port={self.port} -c max_connections={MAX_CONNECTIONS} {fast}"""
 
 
 KINDS: tuple[type[Server], ...] = (MySQL, PostgreSQL)
@@ -230,6 +262,20 @@ class Servers:
         for server in self._private:
             server.stop()
             os.environ.pop(server.variable, None)
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process has started; PostgreSQL's take themselves out of its group."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def missing_servers() -> list[type[Server]]:

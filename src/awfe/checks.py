@@ -13,6 +13,7 @@ from awfe.errors import ConfigError, InvalidInput
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_NAME = 200
+_LONGEST = 366 * 86_400
 
 
 def state(given: WorkflowState | str | None) -> WorkflowState | None:
@@ -100,8 +101,8 @@ def whole(what: str, given: object) -> None:
 
 def seconds(what: str, given: Any) -> None:
     """Refuse what is neither None nor a number of seconds."""
-    if given is not None and (type(given) not in (int, float) or not 0 <= given < float("inf")):
-        msg = f"{what}={given!r}: give seconds, at least 0"
+    if given is not None and (type(given) not in (int, float) or not 0 <= given <= _LONGEST):
+        msg = f"{what}={given!r:.60}: give seconds, from 0 to {_LONGEST}"
         raise InvalidInput(msg)
 
 

@@ -12,7 +12,14 @@ _AGAIN = 0.1
 
 async def to_the_end(awaitable: Awaitable[T]) -> T:
     """Await something that must not be cut off, then deliver a cancellation that came meanwhile."""
-    return await _delivered(_unseen(awaitable), bool)
+    cancelled: list[bool] = []
+    task = _unseen(awaitable)
+    await _outlast(task, lambda: cancelled.append(True))
+    if cancelled and not task.cancelled():
+        # Looked at, so that asyncio does not call it forgotten.
+        task.exception()
+        raise asyncio.CancelledError
+    return task.result()
 
 
 async def cut_once(awaitable: Awaitable[T]) -> T:
@@ -21,13 +28,16 @@ async def cut_once(awaitable: Awaitable[T]) -> T:
     A second cancellation, or one that a cancelled scope delivers again and again, would cut off its clean-up.
     """
     task = _unseen(awaitable)
-
-    def cut() -> None:
-        # A child of a task that is cancelled is cancelled by it: once is enough.
-        if not task.cancelling():
-            task.cancel()
-
-    return await _delivered(task, cut)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        await _outlast(task, bool)
+        if not task.cancelled():
+            # Looked at, so that asyncio does not call it forgotten.
+            task.exception()
+        raise
+    return task.result()
 
 
 async def surely(once: Callable[[], Awaitable[T]], on_cancel: Callable[[], None]) -> T:
@@ -61,16 +71,6 @@ def _unseen(awaitable: Awaitable[T]) -> "asyncio.Task[T]":
     task = asyncio.get_running_loop().create_task(begun())
     asyncio._unregister_task(task)  # noqa: SLF001 - documented, for tasks that are not the loop's to end
     return task
-
-
-async def _delivered(task: "asyncio.Task[T]", on_cancel: Callable[[], object]) -> T:
-    cancelled: list[object] = []
-    await _outlast(task, lambda: cancelled.append(on_cancel()))
-    if cancelled and not task.cancelled():
-        # Looked at, so that asyncio does not call it forgotten.
-        task.exception()
-        raise asyncio.CancelledError
-    return task.result()
 
 
 async def _outlast(task: "asyncio.Future[T]", on_cancel: Callable[[], object]) -> None:

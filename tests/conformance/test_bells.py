@@ -149,7 +149,7 @@ async def test_a_bell_hangs_as_soon_as_its_server_is_there(
     database: Database, world: World, caplog: pytest.LogCaptureFixture, locks: str
 ) -> None:
     """The lock database is down when the engine opens; what can be done without it goes on."""
-    from tests.proxy import Proxy  # noqa: PLC0415
+    from awfe.testing.proxy import Proxy  # noqa: PLC0415
 
     async with Proxy(database.url) as proxy:
         await proxy.cut()

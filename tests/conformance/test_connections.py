@@ -16,10 +16,10 @@ from awfe import (
     StoreUnavailable,
     step,
 )
+from awfe.testing.proxy import Proxy
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.steps import Hold, Note, World
 from tests.databases import Database
-from tests.proxy import Proxy
 
 
 async def kill(database: Database, only: int | None = None) -> int:

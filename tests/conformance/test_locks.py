@@ -8,12 +8,12 @@ from sqlalchemy import make_url
 
 from awfe import ConfigError, Engine, LockLost, StoreUnavailable, WorkflowLocked
 from awfe.settings import Settings
+from awfe.testing.proxy import Proxy
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import each_kind_of_lock, hold
 from tests.conformance.steps import Hold, Note, World
 from tests.conformance.test_connections import kill
 from tests.databases import Database
-from tests.proxy import Proxy
 
 pytestmark = each_kind_of_lock
 

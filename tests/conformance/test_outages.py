@@ -10,10 +10,10 @@ from awfe import (
     LockLost,
     StoreUnavailable,
 )
+from awfe.testing.proxy import Proxy
 from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.steps import Hold, Note, World
 from tests.databases import Database
-from tests.proxy import Proxy
 
 
 @pytest.mark.databases("mysql", "postgresql")

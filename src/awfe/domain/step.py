@@ -13,6 +13,7 @@ import msgspec
 
 from awfe.domain import registry
 from awfe.domain.context import Context
+from awfe.domain.outcomes import storable
 from awfe.domain.retry import NEVER, Retry
 from awfe.domain.values import encode
 from awfe.errors import InvalidInput
@@ -135,7 +136,7 @@ def save(position: int, item: object) -> StepSpec:
     args = _arguments(made, label)
     encoded = encode(args, label, InvalidInput)
     overrides = msgspec.json.encode(_overrides(made))
-    spec = StepSpec(position, cls.__name__, impl, encoded, overrides)
+    spec = StepSpec(position, storable(cls.__name__, 255), impl, encoded, overrides)
     # What can't be made again from what is saved is refused now, not when it is to run.
     spec.load()
     return spec

@@ -2,21 +2,21 @@
 
 import asyncio
 import logging
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Any
+
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo, too_large
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
 from awfe.domain.step import BaseStep
 from awfe.errors import ContextError, InvalidInput
+from awfe.execution.body import Body
 from awfe.execution.crew import Crew
-
-BLOCKED_AFTER = 1.0
 
 
 class Cut(IntEnum):
@@ -32,7 +32,7 @@ class Cut(IntEnum):
 class Attempt:
     """One attempt of one step, in a task of its own.
 
-    To cut it short its task is cancelled once: a step may clean up in `finally`, with awaits. One that has not ended
+    To cut it short its body is cancelled once: a step may clean up in `finally`, with awaits. One that has not ended
     when its grace is over is left alone, and the outcome says that it is alive. The last grace that was given counts.
     """
 
@@ -60,6 +60,7 @@ class Attempt:
         self.described: ErrorInfo | None = None
         self.timed_out = False
         self.task: asyncio.Task[BaseException | None] | None = None
+        self._body: Body | None = None
 
     @property
     def stop_requested(self) -> bool:
@@ -86,16 +87,17 @@ class Attempt:
         self._tail.add(text)
         self._crew.write_output(text)
 
-    def checkpoint(self, ctx: Context) -> Awaitable[None]:
-        """Save what the step has changed so far."""
-        return self._checkpoint(ctx)
+    async def checkpoint(self, ctx: Context) -> None:
+        """Save what the step has changed so far; a step that does nothing else can be cut off here, too."""
+        await self._checkpoint(ctx)
+        await checkpoint_if_cancelled()
 
-    def cut(self, why: Cut, grace: float) -> None:
-        """Ask the step to end within its grace."""
+    def cut(self, why: Cut, grace: float, *, told: bool = False) -> None:
+        """Ask the step to end within its grace; `told`: it has been cancelled already."""
         if self._over.done():
             return
-        if self._cut is Cut.NONE and self.task is not None:
-            self.task.cancel()
+        if self._cut is Cut.NONE and self._body is not None and not told:
+            self._body.cancel()
         self._cut = max(self._cut, why)
         self._cancel(self._grace_timer)
         self._grace_timer = self._loop.call_later(grace, self._end)
@@ -109,14 +111,16 @@ class Attempt:
         if timeout is not None:
             self._timeout_timer = self._loop.call_later(timeout, self.cut, Cut.TIMEOUT, grace)
         if self._cut is Cut.NONE:
-            self.task = asyncio.create_task(self._body(ctx), name=f"awfe {self.name}")
+            self._body = Body(self._work(ctx), f"awfe {self.name}", self._blocked)
+            self.task = self._body.task
             self.task.add_done_callback(self._end)
             while not self._over.done():
                 try:
                     await asyncio.wait({self._over})
                 except asyncio.CancelledError:
-                    # The loop is going down: that is a stop, and its state is saved.
-                    self.cut(Cut.STOP, grace)
+                    # The loop is going down, and cancels all tasks: that is a stop, and its state is saved.
+                    self.cut(Cut.STOP, grace, told=self.task.cancelling() > 0)
+            self._body.leave_alone()
         self._cancel(self._timeout_timer)
         self._cancel(self._grace_timer)
         return self._outcome(ctx, timeout)
@@ -129,13 +133,6 @@ class Attempt:
     def _end(self, _task: object = None) -> None:
         if not self._over.done():
             self._over.set_result(None)
-
-    async def _body(self, ctx: Context) -> BaseException | None:
-        try:
-            await _Watched(self._work(ctx), self._blocked)
-        except BaseException as error:  # noqa: BLE001 - whatever a step raises is its outcome, and must not end the loop
-            return error
-        return None
 
     async def _work(self, ctx: Context) -> None:
         for hook in self._crew.before_step:
@@ -196,32 +193,6 @@ class Attempt:
             return NO_CHANGE, error
         limit = self._crew.max_context_bytes
         return (delta, None) if ctx.size <= limit else (NO_CHANGE, too_large(ctx.size, limit))
-
-
-class _Watched:
-    """Drives a coroutine and tells how long it kept the loop, each time that was too long."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], tell: Callable[[float], None]) -> None:
-        self._coroutine = coroutine
-        self._tell = tell
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        resume: Callable[[Any], Any] = self._coroutine.send
-        value: Any = None
-        while True:
-            began = time.monotonic()
-            try:
-                awaited = resume(value)
-            except StopIteration:
-                return
-            finally:
-                if (took := time.monotonic() - began) > BLOCKED_AFTER:
-                    self._tell(took)
-            try:
-                value = yield awaited
-                resume = self._coroutine.send
-            except BaseException as error:  # noqa: BLE001 - a cancellation, say: handed on to the coroutine
-                value, resume = error, self._coroutine.throw
 
 
 class _Tail:

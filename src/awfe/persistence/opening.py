@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from awfe.persistence import schema
+from awfe.shielding import to_the_end
 
 _LIMITS: Final = {
     "mysql": "SELECT @@max_connections, @@max_allowed_packet",
@@ -29,16 +32,26 @@ class Found:
 
 async def prepare(engine: AsyncEngine, kind: str) -> Found:
     """Create the tables when there are none, or not all; may be done again after any failure."""
-    async with engine.connect() as connection:
+    async with _connected(engine) as connection:
         version = await connection.run_sync(schema.version_of)
         await connection.rollback()
         if version is None:
             await _create(connection, kind)
-    async with engine.connect() as connection:
+    async with _connected(engine) as connection:
         row = (await connection.execute(schema.meta.select())).one()
         limits = await _limits(connection, kind)
         await connection.rollback()
     return Found(row.version, row.instance, *limits)
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    # SQLAlchemy's own context manager closes in a task which a loop that goes down cancels before it begins.
+    connection = await engine.connect()
+    try:
+        yield connection
+    finally:
+        await to_the_end(connection.close())
 
 
 async def _limits(connection: AsyncConnection, kind: str) -> tuple[int, int]:

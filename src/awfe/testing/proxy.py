@@ -1,0 +1,298 @@
+"""A TCP proxy before a server, that can be cut, frozen and mended, and that strikes at a COMMIT: a network that fails.
+
+It knows where the packets of MySQL, MariaDB and PostgreSQL begin and end, however TCP splits or joins them, and which
+is a COMMIT. It speaks no TLS: a PostgreSQL client is told that there is none, a MySQL client must not ask for it.
+"""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Self
+
+from sqlalchemy import URL, make_url
+
+_COM_QUERY: Final = b"\x03"
+_NEGOTIATIONS: Final = (80877103, 80877104)  # PostgreSQL's requests for TLS and for GSSAPI
+
+
+class Fault(Enum):
+    """What may happen to a COMMIT on its way, and to its reply on the way back."""
+
+    CUT_REQUEST = "the connection is cut before the request is passed on"
+    CUT_REPLY = "the request is passed on, and the connection is cut before the reply is"
+    LATE = "the client's connection is cut at once, and the request is passed on when it is released"
+    HOLD_REQUEST = "the request is passed on when it is released, whether or not the client still waits"
+    HOLD_REPLY = "the reply is passed on when it is released"
+    LOSE_REQUEST = "neither the request nor anything else passes any more, and nobody is told"
+    LOSE_REPLY = "the request is passed on, and nothing passes any more from the reply on"
+
+
+_AT_REPLY: Final = (Fault.CUT_REPLY, Fault.HOLD_REPLY, Fault.LOSE_REPLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One packet, header included; `connection` counts the clients, `statement` is that of a simple query."""
+
+    connection: int
+    from_client: bool
+    data: bytes
+    statement: str | None = None
+
+    @property
+    def is_commit(self) -> bool:
+        """Whether it asks for a COMMIT."""
+        return self.statement is not None and self.statement.strip("; \n").upper() == "COMMIT"
+
+
+class Strike:
+    """One fault at one COMMIT.
+
+    `struck` is set when it has happened, `done` when the server has answered the COMMIT or its connection is gone.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        """Wait for the COMMIT."""
+        self.fault = fault
+        self.struck = asyncio.Event()
+        self.done = asyncio.Event()
+        self.released = asyncio.Event()
+
+    def release(self) -> None:
+        """Pass on what is held."""
+        self.released.set()
+
+
+OnPacket = Callable[[Packet], Awaitable[None]]
+
+
+class Proxy:
+    """Passes packets on between a free port of 127.0.0.1 and the server that a URL names, while it is entered.
+
+    `on_packet` is awaited before a packet is passed on: it may look, wait, or raise an `OSError` to cut the connection.
+    `commits` counts those that came by, without that of a driver that has just set its session up.
+    """
+
+    def __init__(self, url: str | URL) -> None:
+        """Stand before this server; nothing listens yet."""
+        self._target = make_url(url)
+        self._server: asyncio.Server | None = None
+        self._links: set[asyncio.Task[None]] = set()
+        self._strikes: dict[int, Strike] = {}
+        self._port = 0
+        self._accepted = 0
+        self.commits = 0
+        self.on_packet: OnPacket | None = None
+        self.flows = asyncio.Event()
+        self.flows.set()
+
+    async def __aenter__(self) -> Self:
+        """Begin to listen."""
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """End, whatever is held or lost."""
+        await self.cut()
+
+    @property
+    def url(self) -> str:
+        """The URL of the database behind the proxy, with its password."""
+        return self._target.set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
+
+    async def mend(self) -> None:
+        """Let connections through."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """End all connections, with what is held on them, and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+        links = tuple(self._links)
+        for link in links:
+            link.cancel()
+        if links:
+            await asyncio.wait(links)
+
+    def freeze(self) -> None:
+        """Pass nothing on, not even the end of a connection: a partition."""
+        self.flows.clear()
+
+    def thaw(self) -> None:
+        """Pass on again, also what has come meanwhile."""
+        self.flows.set()
+
+    def at_commit(self, number: int, fault: Fault) -> Strike:
+        """Let a fault happen at the n-th COMMIT from now on, 1 being the next."""
+        strike = self._strikes[self.commits + number] = Strike(fault)
+        return strike
+
+    def strike_at(self, packet: Packet) -> Strike | None:
+        """Count a COMMIT, and return what is to happen to it."""
+        self.commits += packet.is_commit
+        return self._strikes.pop(self.commits, None) if packet.is_commit else None
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._accepted += 1
+        task = asyncio.create_task(self._connect(self._accepted, reader, writer), name="proxy")
+        self._links.add(task)
+        task.add_done_callback(self._links.discard)
+
+    async def _connect(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        dialect = PostgreSQL() if self._target.get_backend_name() == "postgresql" else MySQL()
+        try:
+            far = await asyncio.open_connection(self._target.host, self._target.port or dialect.port)
+        except OSError:
+            writer.transport.abort()
+            return
+        await _Link(self, number, dialect, (reader, writer), far).run()
+
+
+class MySQL:
+    """The packets of MySQL and MariaDB: three bytes of length, one that counts within an exchange, the payload."""
+
+    port = 3306
+
+    async def request(self, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> tuple[bytes, str | None]:
+        """Return the client's next packet, and the statement in it."""
+        data = await self.reply(reader)
+        # An exchange begins with 0: what else a client sends, to log in for instance, is no command.
+        is_query = data[3] == 0 and data[4:5] == _COM_QUERY
+        return data, data[5:].decode(errors="replace") if is_query else None
+
+    async def reply(self, reader: asyncio.StreamReader) -> bytes:
+        """Return the server's next packet."""
+        header = await reader.readexactly(4)
+        return header + await reader.readexactly(int.from_bytes(header[:3], "little"))
+
+
+class PostgreSQL:
+    """The messages of PostgreSQL: one byte of type, four of length, the body; a client's first has no type."""
+
+    port = 5432
+    _begun = False
+
+    async def request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[bytes, str | None]:
+        """Return the client's next message, and the statement in it."""
+        if not self._begun:
+            self._begun = True
+            return await self._first(reader, writer), None
+        data = await self.reply(reader)
+        return data, data[5:].rstrip(b"\0").decode(errors="replace") if data[:1] == b"Q" else None
+
+    async def _first(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        while True:
+            header = await reader.readexactly(8)
+            length, code = struct.unpack("!ii", header)
+            if code not in _NEGOTIATIONS:
+                return header + await reader.readexactly(length - 8)
+            writer.write(b"N")
+
+    async def reply(self, reader: asyncio.StreamReader) -> bytes:
+        """Return the server's next message."""
+        header = await reader.readexactly(5)
+        return header + await reader.readexactly(int.from_bytes(header[1:], "big") - 4)
+
+
+_Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class _Link:
+    """A client's connection, and the one to the server behind it."""
+
+    def __init__(self, proxy: Proxy, number: int, dialect: MySQL | PostgreSQL, near: _Side, far: _Side) -> None:
+        self._proxy = proxy
+        self._number = number
+        self._dialect = dialect
+        self._reader, self._writer = near
+        self._far_reader, self._far_writer = far
+        self._strike: Strike | None = None
+        self._sets_up = False
+
+    async def run(self) -> None:
+        """Pass on until both ways have ended."""
+        ways = [asyncio.create_task(self._requests()), asyncio.create_task(self._replies())]
+        try:
+            await asyncio.wait(ways)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.wait(ways)
+            self._cut()
+
+    async def _requests(self) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                data, statement = await self._dialect.request(self._reader, self._writer)
+                packet = Packet(self._number, from_client=True, data=data, statement=statement)
+                strike = None if self._sets_up else self._proxy.strike_at(packet)
+                self._sets_up = (statement or "").startswith("SET SESSION TRANSACTION")
+                if strike is not None:
+                    await self._at_request(strike)
+                await self._pass(packet, self._far_writer)
+                if strike is not None:
+                    # What was held is answered before the server is told that the client has gone meanwhile.
+                    await strike.done.wait()
+                    if strike.fault is Fault.LOSE_REPLY:
+                        await asyncio.Event().wait()
+        await self._proxy.flows.wait()
+        self._far_writer.close()
+
+    async def _replies(self) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                data = await self._dialect.reply(self._far_reader)
+                await self._at_reply()
+                # A client that is gone is no reason not to hear the server out.
+                with suppress(OSError):
+                    await self._pass(Packet(self._number, from_client=False, data=data), self._writer)
+        await self._at_reply()
+        await self._proxy.flows.wait()
+        self._writer.close()
+
+    async def _pass(self, packet: Packet, writer: asyncio.StreamWriter) -> None:
+        try:
+            if self._proxy.on_packet is not None:
+                await self._proxy.on_packet(packet)
+        except OSError:
+            self._cut()
+            raise
+        await self._proxy.flows.wait()
+        if not writer.is_closing():
+            writer.write(packet.data)
+            await writer.drain()
+
+    async def _at_request(self, strike: Strike) -> None:
+        self._strike = strike
+        if strike.fault in _AT_REPLY:
+            return
+        if strike.fault is Fault.LATE:
+            self._writer.transport.abort()
+        strike.struck.set()
+        if strike.fault is Fault.CUT_REQUEST:
+            self._cut()
+            raise ConnectionAbortedError
+        if strike.fault is Fault.LOSE_REQUEST:
+            await asyncio.Event().wait()
+        await strike.released.wait()
+
+    async def _at_reply(self) -> None:
+        strike, self._strike = self._strike, None
+        if strike is None:
+            return
+        strike.done.set()
+        if strike.fault is Fault.CUT_REPLY:
+            self._cut()
+        strike.struck.set()
+        if strike.fault in (Fault.LOSE_REQUEST, Fault.LOSE_REPLY):
+            await asyncio.Event().wait()
+        if strike.fault is Fault.HOLD_REPLY:
+            await strike.released.wait()
+
+    def _cut(self) -> None:
+        self._writer.transport.abort()
+        self._far_writer.transport.abort()

@@ -1,0 +1,153 @@
+"""The verbs that are cut off: how each is prepared, how it is used, and what it may leave."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from awfe import BaseStep, Engine, Retry, StepError, WorkflowHalted, WorkflowNotFound
+from awfe.persistence import schema
+from tests.conformance.steps import Flaky, Hold, Note, Rerun, World
+
+Act = Callable[[Engine, str], Coroutine[Any, Any, object]]
+Prepare = Callable[[Engine, str], Awaitable[None]]
+
+RETRY: Final = Retry(attempts=3, wait=0.002)
+# A step that saves a checkpoint and may be held, one that is tried again a little later, and one that just ends.
+STEPS: Final[list[BaseStep]] = [
+    Hold("one", {"a": 1}, {"saved": 1}),
+    Flaky("two", 1).using(retry=RETRY),
+    Note("three", {"c": 3}),
+]
+
+
+async def _created(engine: Engine, name: str) -> None:
+    World.now.gates["one"].set()
+    await engine.create_workflow(name, {"start": 0}, STEPS)
+
+
+async def _running(engine: Engine, name: str) -> None:
+    await engine.create_workflow(name, {"start": 0}, STEPS)
+    await engine.start(name)
+    await World.now.entered["one"].wait()
+
+
+async def _failed(engine: Engine, name: str) -> None:
+    World.now.gates["one"].set()
+    World.now.failing["three"] = ValueError("no")
+    await engine.create_workflow(name, {"start": 0}, STEPS)
+    try:
+        await engine.run(name)
+    except StepError:
+        World.now.failing.clear()
+
+
+async def _left(engine: Engine, name: str) -> None:
+    """Leave it as an engine does that closes, for the next to take up."""
+    async with Engine(engine._database.url, shutdown_grace=0) as other:
+        await other.create_workflow(name, {}, [Rerun("one"), Note("two")])
+        await other.start(name)
+        await World.now.entered["one"].wait()
+    World.now.gates["one"].set()
+
+
+async def _rerunning(engine: Engine, name: str) -> None:
+    await engine.create_workflow(name, {}, [Rerun("one"), Note("two")])
+    await engine.start(name)
+    await World.now.entered["one"].wait()
+
+
+async def _nothing(_engine: Engine, _name: str) -> None:
+    return
+
+
+async def _emptied(engine: Engine, _name: str) -> None:
+    """Remove the tables."""
+    async with Engine(engine._database.url) as other, other._database.engine.begin() as connection:
+        await connection.exec_driver_sql("DROP VIEW awfe_step_state")
+        await connection.run_sync(schema.metadata.drop_all)
+
+
+async def _create(engine: Engine, name: str) -> object:
+    return await engine.create_workflow(name, {"start": 0}, STEPS)
+
+
+async def _start(engine: Engine, name: str) -> object:
+    return await (await engine.start(name))
+
+
+async def _wait(engine: Engine, name: str) -> object:
+    asyncio.get_running_loop().call_soon(World.now.gates["one"].set)
+    return await engine.wait(name)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb. `between`: the states that it may leave when it is cut off, besides those of not at all and whole.
+
+    `on`: whether it acts on an engine that all its cases share, or on one of its own, that is open or closed then.
+    """
+
+    act: Act
+    prepare: Prepare = _created
+    between: tuple[str, ...] = ()
+    on: Literal["shared", "open", "closed"] = "shared"
+
+
+VERBS: Final = {
+    "open": Verb(lambda engine, _name: engine.open(), _nothing, on="closed"),
+    "open, empty": Verb(lambda engine, _name: engine.open(), _emptied, on="closed"),
+    "create_workflow": Verb(_create, _nothing),
+    "run": Verb(lambda engine, name: engine.run(name), between=("stopped",)),
+    "start": Verb(_start),
+    "wait": Verb(_wait, _running),
+    "pause": Verb(lambda engine, name: engine.pause(name), _running),
+    "stop": Verb(lambda engine, name: engine.stop(name), _running, between=("stopped",)),
+    "reset": Verb(lambda engine, name: engine.reset(name, context={"by": "reset"}), _failed),
+    "reset, kept": Verb(lambda engine, name: engine.reset(name, keep_context=True), _failed),
+    "reset, from": Verb(lambda engine, name: engine.reset(name, 2), _failed),
+    "restart": Verb(lambda engine, name: engine.restart(name), _failed, between=("paused", "stopped")),
+    "skip": Verb(lambda engine, name: engine.skip(name, context={"by": "skip"}), _failed),
+    "update_context": Verb(lambda engine, name: engine.update_context(name, {"by": 1}, ["a"]), _failed),
+    "delete": Verb(lambda engine, name: engine.delete(name), _failed),
+    "recover": Verb(lambda engine, _name: engine.recover(), _left),
+    "get": Verb(lambda engine, name: engine.get(name), _failed),
+    "list": Verb(lambda engine, _name: engine.list(), _failed),
+    "history": Verb(lambda engine, name: engine.history(name), _failed),
+    "close": Verb(lambda engine, _name: engine.close(), _rerunning, on="open"),
+}
+
+
+async def snapshot(engine: Engine, name: str) -> object:
+    """Return all that is stored of a workflow, but for times and keys; None when it is not there."""
+    try:
+        workflow, history = await engine.get(name), await engine.history(name)
+    except WorkflowNotFound:
+        return "deleted" if name in [tombstone.name for tombstone in await engine.deleted()] else None
+    steps = [(step.state, step.attempt, str(step.changes), step.output) for step in workflow.steps]
+    lines = [(event.cause, event.step, event.attempt, event.before, event.after) for event in history]
+    return (workflow.state, workflow.request, workflow.position, workflow.context, steps, lines)
+
+
+async def finish(engine: Engine, name: str) -> None:
+    """Bring a workflow to its end as an operator would; one that is not there is made."""
+    while True:
+        try:
+            workflow = await engine.get(name)
+        except WorkflowNotFound:
+            workflow = await engine.create_workflow(name, {}, STEPS)
+        if workflow.state == "completed":
+            return
+        try:
+            await _ON[workflow.state](engine, name)
+        except WorkflowHalted:
+            continue
+
+
+_ON: Final[dict[str, Act]] = {
+    "pending": lambda engine, name: engine.run(name),
+    "paused": lambda engine, name: engine.run(name),
+    "running": lambda engine, name: engine.wait(name),
+    "stopped": lambda engine, name: engine.restart(name),
+    "error": lambda engine, name: engine.restart(name),
+}

@@ -1,0 +1,127 @@
+"""awfe without one of its protections each, to see that the tests of that protection would notice.
+
+Each takes it out of the real code for one test, and says what then goes wrong.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, or_, update
+from sqlalchemy.sql import visitors
+
+from awfe.domain.moves import Head
+from awfe.errors import LockLost
+from awfe.execution.tenure import Tenure
+from awfe.persistence import reads, writes
+from awfe.persistence.locks.shared import SharedLocks
+from awfe.persistence.schema import workflow
+
+Mutant = Callable[[pytest.MonkeyPatch], None]
+
+
+def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `run_token` a runner takes the takeover for its own move: both are revision n + 1 of one `run_id`.
+
+    It is told that its step is saved, and commits further steps of a workflow that was taken from it.
+    """
+    _fence_without(monkeypatch, "w_token")
+
+
+def without_run_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `run_id` two runners have one token: a replica that lost the claim of the first gives it out again.
+
+    Both are told that they have completed the workflow; one result is lost.
+    """
+    _fence_without(monkeypatch, "w_run_id")
+
+
+def without_rev(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `rev` a transaction that was committed already is committed once more, under the same revision.
+
+    Where the same uid or attempt is inserted again, the unique keys make an error of it, and the run fails for nothing.
+    """
+    _fence_without(monkeypatch, "w_rev")
+
+
+def without_fence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without token, `run_id` and `rev` a runner that was frozen commits over the one that has taken over."""
+    _fence_without(monkeypatch, "w_token", "w_run_id", "w_rev")
+
+
+def without_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the condition on `request` a step begins after a pause has returned."""
+    _fence_without(monkeypatch, "w_request")
+
+
+def without_locking_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without FOR UPDATE a verb decides on a row while a commit that changes it is still on its way.
+
+    What was done is reported as failed, and a workflow that a runner has just claimed is deleted under it.
+    """
+    for module, names in {
+        reads: ("_LOG_BY_ID", "_LOG_BY_NAME"),
+        writes: ("LOCKED_BY_ID", "LOCKED_BY_NAME", "_NOTED"),
+    }.items():
+        for name in names:
+            monkeypatch.setattr(module, name, _plain(getattr(module, name)))
+
+
+def without_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the registry one session takes one lock twice, since named locks are re-entrant: two run one workflow."""
+    monkeypatch.setattr(SharedLocks, "registered", lambda _locks, _key: False)
+
+
+async def compose(users: Awaitable[None], engines: Awaitable[bool]) -> None:
+    """Do what a user does in a transaction first, and what the engine does last."""
+    await users
+    assert await engines
+
+
+def with_the_engines_statement_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its statement first, the engine does not hear that the transaction has failed since.
+
+    PostgreSQL answers the COMMIT with a ROLLBACK: what was acknowledged is lost.
+    """
+
+    async def reverse(users: Awaitable[None], engines: Awaitable[bool]) -> None:
+        assert await engines
+        await users
+
+    monkeypatch.setattr(sys.modules[__name__], "compose", reverse)
+
+
+def _fence_without(monkeypatch: pytest.MonkeyPatch, *binds: str) -> None:
+    """Take conditions out of the fence, wherever it is looked at."""
+    same: ColumnElement[bool] = workflow.c.id == bindparam("w_id")
+    assert writes._MOVE.whereclause is not None
+    conditions: list[Any] = list(writes._MOVE.whereclause.get_children())
+    # One that is always true keeps the parameter in the statement.
+    left = [or_(each, same) if _binds(each) & set(binds) else each for each in conditions]
+    assert sum(each not in conditions for each in left) == len(binds)
+    values: dict[str, Any] = {name: bindparam(name) for name in writes._MUTABLE}
+    monkeypatch.setattr(writes, "_MOVE", update(workflow).where(*left).values(values))
+
+    def same_run(head: Head, other: Head) -> bool:
+        same_token = "w_token" in binds or head.token == other.token
+        return same_token and ("w_run_id" in binds or head.run_id == other.run_id)
+
+    async def check_token(tenure: Tenure) -> bool:
+        mine = tenure._head()
+        if mine is not None and not same_run(await tenure._crew.reads.head(mine.name), mine):
+            raise LockLost(mine.name, "taken over")
+        return True
+
+    monkeypatch.setattr(writes, "_same_run", same_run)
+    monkeypatch.setattr(Tenure, "_check_token", check_token)
+
+
+def _binds(clause: Any) -> set[str]:
+    return {each.key for each in visitors.iterate(clause) if isinstance(each, BindParameter)}
+
+
+def _plain(statement: Select[Any]) -> Select[Any]:
+    plain = statement._generate()
+    plain._for_update_arg = None
+    return plain

@@ -1,0 +1,166 @@
+"""What must hold of a workflow whose process died: what it was told is stored, and nothing was done twice.
+
+The marks tell what happened, the row and the history what is stored. Each check yields a sentence for what is wrong.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from awfe import Event, Workflow
+from tests.durability.scenarios import Scenario
+
+Marks = Sequence[Sequence[str]]
+_VERBS = ("pause", "stop", "reset", "reset_from", "skip", "update_context")
+
+
+@dataclass(frozen=True)
+class Left:
+    """The row of a workflow as the dead process left it."""
+
+    state: str
+    between: bool
+    position: int | None
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Life:
+    """A workflow after its process died: the row as it was left, and all about it when it was recovered."""
+
+    name: str
+    scenario: Scenario
+    marks: Marks
+    left: Left | None
+    workflow: Workflow | None
+    history: Sequence[Event]
+
+
+def after_the_crash(life: Life) -> Iterator[str]:
+    """Yield what was acknowledged and is not stored, and what a recovery did that it must not."""
+    if life.left is None or life.workflow is None:
+        yield from _gone(life)
+        return
+    yield from _told(life)
+    yield from _verbs(life)
+    yield from _steps(life)
+    yield from _interrupted(life, life.left)
+
+
+def _gone(life: Life) -> Iterator[str]:
+    made = life.scenario.prepared != "nothing" or ["ack", "created", "pending"] in life.marks
+    if made and ["ask", "delete"] not in life.marks:
+        yield "it is gone, but nobody deleted it"
+
+
+def _told(life: Life) -> Iterator[str]:
+    what, *rest = life.marks[-1] if life.marks else ("",)
+    if what == "ack" and rest[0] == "delete":
+        yield "it is there, but its deletion was acknowledged"
+    if what == "ack" and rest[1] != "-" and life.left is not None and life.left.state != rest[1]:
+        yield f"{rest[0]} said that it is {rest[1]}, and it is {life.left.state}"
+
+
+def _verbs(life: Life) -> Iterator[str]:
+    stored = Counter(event.cause.value for event in life.history)
+    for verb in _VERBS:
+        asked = sum(mark[:2] == ["ask", verb] for mark in life.marks)
+        told = sum(mark[:2] == ["ack", verb] for mark in life.marks)
+        if not told <= stored[verb] <= asked:
+            yield f"{verb} was asked for {asked} times, acknowledged {told} times, and is stored {stored[verb]} times"
+
+
+def _steps(life: Life) -> Iterator[str]:
+    passed = {e.step for e in life.history if e.cause in ("step_completed", "step_skipped", "skip")}
+    saved = Counter((e.step, e.attempt) for e in life.history if e.cause == "checkpoint")
+    halted = False
+    for what, *rest in life.marks:
+        halted = halted or (what == "ack" and rest[0] in ("pause", "stop"))
+        if what == "begin" and halted and life.scenario.after in ("paused", "stopped"):
+            yield f"attempt {rest[1]} of step {rest[0]} began after the request was acknowledged"
+        if what == "begin" and int(rest[0]) > 1 and int(rest[0]) - 1 not in passed:
+            yield f"step {rest[0]} began, but the end of the step before it is not stored"
+        if what == "saved" and saved[int(rest[0]), int(rest[1])] <= int(rest[2]):
+            yield f"checkpoint {rest[2]} of attempt {rest[1]} of step {rest[0]} was acknowledged, and is not stored"
+
+
+def _interrupted(life: Life, left: Left) -> Iterator[str]:
+    """Yield what the recovery made of a step in the middle of which the process died."""
+    assert life.workflow is not None
+    state = life.workflow.state
+    if left.state != "running":
+        return
+    step = life.workflow.steps[(left.position or 0) - 1]
+    if left.between:
+        expected = {"paused", "stopped", "completed"}
+    elif step.impl == "tests.sweep.Again":
+        expected = {"completed", "paused", "stopped"}
+    else:
+        expected = {"error"}
+        if (step.state, step.attempt) != ("interrupted", left.attempt):
+            yield f"attempt {left.attempt} of step {step.position} was cut off; attempt {step.attempt} is {step.state}"
+    if state not in expected:
+        yield f"its process died while it was running (between attempts: {left.between}), and it is {state} now"
+
+
+def in_the_end(life: Life) -> Iterator[str]:
+    """Yield what is wrong when an operator has brought the workflow to its end."""
+    if life.scenario.after is None:
+        if life.workflow is not None:
+            yield "it was deleted, and is there"
+        return
+    if life.workflow is None or life.workflow.state != "completed":
+        yield f"it does not come to its end: {life.workflow and life.workflow.state}"
+        return
+    yield from _bodies(life)
+    yield from _silent_reruns(life)
+    expected = expected_context(life)
+    if life.workflow.context != expected:
+        yield f"its context is {life.workflow.context}, and should be {expected}"
+
+
+def _bodies(life: Life) -> Iterator[str]:
+    began = Counter((int(m[1]), int(m[2])) for m in life.marks if m[0] == "begin")
+    ended = {(int(m[1]), int(m[2])) for m in life.marks if m[0] == "end"}
+    stored = {(e.step, e.attempt): e.cause for e in life.history if e.cause.startswith("step_")}
+    for (position, attempt), times in began.items():
+        if times > 1:
+            yield f"attempt {attempt} of step {position} ran {times} times"
+        if (position, attempt) not in stored:
+            yield f"attempt {attempt} of step {position} ran, and is not stored"
+    for at, cause in stored.items():
+        if cause == "step_completed" and at not in ended:
+            yield f"attempt {at[1]} of step {at[0]} is completed, and never came to its end"
+
+
+def _silent_reruns(life: Life) -> Iterator[str]:
+    """Yield steps that were run again although nobody said so."""
+    done: set[int] = set()
+    unknown = False
+    for event in life.history:
+        step = event.step or 0
+        if event.cause in ("reset", "reset_from", "skip"):
+            unknown = False
+            done = {each for each in done if event.cause != "reset_from" or each < step}
+        elif event.cause in ("step_completed", "step_skipped"):
+            if step in done or unknown:
+                yield f"step {step} is completed, though it was {'completed' if step in done else 'interrupted'} before"
+            done.add(step)
+        elif event.cause == "step_interrupted":
+            unknown = event.after == "error"
+        elif event.cause == "run" and unknown:
+            yield f"step {step} was interrupted, and run again without an operator"
+
+
+def expected_context(life: Life) -> dict[str, Any]:
+    """Return what the context must be, from what the history says was completed and checkpointed."""
+    expected = dict(life.scenario.context)
+    for event in life.history:
+        if event.cause == "step_completed":
+            expected[f"by{event.step}"] = event.attempt
+    saved: list[str] = []
+    attempts = Counter((e.step, e.attempt) for e in life.history if e.cause == "checkpoint")
+    for (step, attempt), times in attempts.items():
+        saved += [f"{step} {attempt} {n}" for n in range(times)]
+    return {**expected, "saved": saved} if saved else expected

@@ -1,0 +1,37 @@
+"""The settings of the engines in the sweeps, and the kinds of locks that they are swept with."""
+
+import asyncio
+from typing import Any
+
+from awfe import Engine
+from awfe.testing.calls import Calls
+
+LOCKS = ("dedicated", "shared", "lease")
+
+# No call that a clock makes: what is swept is numbered.
+CHILD: dict[str, Any] = {
+    "poll_interval": 3_600,
+    "lock_heartbeat": 1_000,
+    "lock_limit": 3_000,
+    "takeover_delay": 0.02,
+    "connect_retry_for": 10.0,
+    "db_retry_for": 20.0,
+}
+CHECKER: dict[str, Any] = {**CHILD, "poll_interval": 0.02, "max_running": 10}
+
+_LAST_OF_BELL = {"mysql": "SELECT GET_LOCK", "postgresql": ""}
+
+
+async def bell_hangs(engine: Engine, calls: Calls) -> None:
+    """Wait until an engine that was just opened has hung its bell, which it does in the background."""
+    last = _LAST_OF_BELL.get(engine._database.kind)
+    while last is not None and not _hangs(calls, last):
+        await asyncio.sleep(0.001)
+
+
+def _hangs(calls: Calls, last: str) -> bool:
+    connects = [call.number for call in calls.log if call.kind == "connect"]
+    since = calls.log[connects[-1] :]
+    if last:
+        return len(connects) > 1 and any(call.statement.startswith(last) for call in since)
+    return len(connects) > 1 and any(call.kind == "rollback" for call in since)

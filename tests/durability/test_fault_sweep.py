@@ -1,0 +1,59 @@
+"""Calls to the database fail in all the ways that pass: what comes of a life is what comes of it undisturbed."""
+
+import gc
+import logging
+from pathlib import Path
+
+import pytest
+
+from awfe.testing.invariants import violations
+from tests.databases import Database
+from tests.durability.scenarios import SCENARIOS
+from tests.durability.sweep_faults import cases, fault_sweep
+from tests.durability.sweep_opening import OpeningSweep, opening_faults
+from tests.durability.sweep_settings import LOCKS
+
+# How many cases of each scenario, on each database.
+COUNT = {"dedicated": 16, "shared": 6, "lease": 6, "none": 40, "made": 20}
+
+
+@pytest.mark.parametrize("locks", LOCKS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+async def test_a_call_that_fails_and_passes_changes_nothing(  # noqa: PLR0917 - fixtures, which pytest gives by name
+    database: Database,
+    tmp_path: Path,
+    scenario: str,
+    locks: str,
+    seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with fault_sweep(database, tmp_path / "marks", scenario, locks, monkeypatch) as sweep:
+        calls = await sweep.reference()
+        chosen = cases(calls, database.dialect, COUNT[locks], seed)
+        await sweep.sweep(chosen)
+    print(f"{sweep.hit} of {len(chosen)} faults of {scenario} did something")
+    assert not sweep.problems, "\n".join(sweep.problems)
+    assert await violations(database.url, sweep.operator.names) == []
+    assert await database.sessions(settle=10) == []
+    assert list(tmp_path.glob("*-awfe-*")) == [], "no engine left a file beside the database"
+    gc.collect()
+    said = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [record.getMessage() for record in said if record.name.startswith(("asyncio", "sqlalchemy"))] == []
+    assert sweep.hit >= len(chosen) * 0.8
+    assert len(chosen) >= COUNT[locks]
+
+
+@pytest.mark.parametrize("tables", ["none", "made"])
+async def test_opening_outlives_calls_that_fail(
+    database: Database, tmp_path: Path, tables: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening_faults(tmp_path / "marks", monkeypatch)
+    sweep = OpeningSweep(database, empty=tables == "none", locks="dedicated")
+    calls = await sweep.reference()
+    chosen = [case for case in cases(calls, database.dialect, COUNT[tables], seed) if case.times]
+    hits = [await sweep.fail(case, monkeypatch) for case in chosen]
+    print(f"{sum(hits)} of {len(hits)} faults of opening with {tables} did something")
+    assert not sweep.problems, "\n".join(sweep.problems)
+    assert await database.sessions(settle=10) == []
+    assert sum(hits) >= 0.8 * len(hits)
