@@ -46,9 +46,10 @@ class Server(ABC):
     ready: ClassVar[str]
     end_signal: ClassVar[signal.Signals]
 
-    def __init__(self, program: str, *, fast: bool = FAST) -> None:
+    def __init__(self, program: str, *, fast: bool = FAST, max_connections: int = MAX_CONNECTIONS) -> None:
         self.program = program
         self.fast = fast
+        self.max_connections = max_connections
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         # Bound until the server takes the port over, so that nobody else is given it: the URL is
@@ -189,7 +190,7 @@ class MySQL(Server):
         fast = "--innodb-flush-log-at-trx-commit=0 --sync-binlog=0" if self.fast else ""
         return f"""{self.program} --no-defaults --datadir="$PWD/data" --socket="$PWD/socket" \
             --pid-file="$PWD/pid" --loose-mysqlx=OFF --bind-address=127.0.0.1 \
-            --port={self.port} --max-connections={MAX_CONNECTIONS} {fast}"""
+            --port={self.port} --max-connections={self.max_connections} {fast}"""
 
 
 class PostgreSQL(Server):
@@ -219,7 +220,7 @@ class PostgreSQL(Server):
         """Return the server's."""
         fast = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off" if self.fast else ""
         return f"""{self.program} -D data -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-            -c port={self.port} -c max_connections={MAX_CONNECTIONS} {fast}"""
+            -c port={self.port} -c max_connections={self.max_connections} {fast}"""
 
 
 KINDS: tuple[type[Server], ...] = (MySQL, PostgreSQL)

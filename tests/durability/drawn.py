@@ -46,4 +46,4 @@ VERBS: Final[dict[str, _Drawn]] = {
     "create": {"values": VALUES, "deeds": STEPS},
     "delete": {},
 }
-OFTEN: Final = (*VERBS, "run", "run", "tell", "tell", "tell", "ask", "reset", "crash")
+OFTEN: Final = (*VERBS, "run", "run", "tell", "tell", "tell", "ask", "reset", "reset_from", "crash")

@@ -104,6 +104,7 @@ class FaultSweep:
         """Live once for each of these cases."""
         for case in cases:
             name = f"{self._key}-{case.name}"
+            print(name)  # what hangs is the last that was printed
             await self.operator.prepare(name)
             with self._monkeypatch.context() as patches:
                 if case.fault in (Fault.HANG_BEFORE, Fault.HANG_AFTER):

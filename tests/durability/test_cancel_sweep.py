@@ -148,7 +148,7 @@ class Sweep:
         deadline = asyncio.get_running_loop().time() + 5
         while True:
             tasks = [f"a task is left: {task!r}" for task in asyncio.all_tasks() - before]
-            pools = [f"checked out: {pool.status()}" for pool in self._in_use() if pool.size() > 1]
+            pools = [f"checked out: {pool.status()}" for pool in self._in_use() if pool.size() > 2]
             held = [f"a lock is held: {locks.held}"] if locks.held else []
             found = tasks + pools + held
             if not found or asyncio.get_running_loop().time() > deadline:
@@ -175,7 +175,7 @@ class Sweep:
         self.wrong += [f"{name}: checked out: {pool.status()}" for pool in self._in_use()]
 
     def _in_use(self) -> list[Any]:
-        """Return the pools of which a connection is in use; that of an open engine's bell, of size 1, always is."""
+        """Return the pools of which a connection is in use; those of an open engine's bell and shared lock always are."""
         return [pool for pool in self._pools if pool.checkedout()]
 
     async def _finish(self) -> None:

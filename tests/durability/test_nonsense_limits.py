@@ -67,7 +67,9 @@ def made(length: int) -> type[BaseStep]:
         ctx["ran"] = True
 
     body = {"work": work, "__module__": __name__, "__qualname__": f"Long{length}"}
-    return types.new_class("L" * length, (BaseStep,), {"name": "n" * 255}, lambda namespace: namespace.update(body))
+    return types.new_class(
+        "L" * length, (BaseStep,), {"name": f"{length}{'n' * 252}"}, lambda namespace: namespace.update(body)
+    )
 
 
 async def test_long_names_are_kept_or_refused(engine: Engine) -> None:
@@ -75,7 +77,7 @@ async def test_long_names_are_kept_or_refused(engine: Engine) -> None:
     await engine.create_workflow(name, {}, [made(255)])
     workflow = await engine.run(name)
     assert (workflow.name, workflow.context, workflow.state) == (name, {"ran": True}, "completed")
-    assert (workflow.steps[0].name, workflow.steps[0].impl) == ("L" * 255, "n" * 255)
+    assert (workflow.steps[0].name, workflow.steps[0].impl) == ("L" * 255, "255" + "n" * 252)
     with pytest.raises(InvalidInput, match="200"):
         await engine.create_workflow(name + "x", {}, [Note("one")])
     assert [summary.name for summary in await engine.list(name_prefix=name)] == [name]

@@ -35,14 +35,17 @@ INSTEAD = {
 class Verbs(Machine):
     """All verbs, of an engine and a workflow."""
 
+    calls = 0
+
     def instead(self, verb: str, name: str) -> str:
         """Return the verb, or another where it would find nothing to do."""
         there = {"tell": self.holding(), "cancel": self.cancellable(), "crash": self.alive()}
         if not there.get(verb, True):
             verb = "run"
         workflow = self.models.get(name)
+        self.calls += 1
         # Seldom it is called all the same.
-        if verb in there or len(self.keys) % 5 == 0:
+        if verb in there or self.calls % 6 == 0:
             return verb
         if workflow is None:
             return "create"

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -130,3 +130,15 @@ def test_a_misspelt_policy_is_refused(attribute: str) -> None:
 def test_output_is_text() -> None:
     with pytest.raises(InvalidInput, match="give a str"):
         Context().output(b"bytes")  # type: ignore[arg-type]  # what is tested
+
+
+def test_what_belongs_to_the_class_is_no_attribute_that_would_be_lost() -> None:
+    """All steps of the class share it, saved or not."""
+
+    class Counting(BaseStep, name="tests.Counting"):
+        seen: ClassVar[int] = 0
+
+        async def work(self, ctx: Context) -> None:
+            ctx["seen"] = Counting.seen
+
+    assert steps.save(1, Counting()).args == b"{}"

@@ -168,7 +168,8 @@ def _arguments(made: BaseStep, label: str) -> dict[str, Any]:
     if not dataclasses.is_dataclass(made):
         own = type(made).__mro__[:-2]
         slots = [name for each in own for name in vars(each).get("__slots__", ())]
-        fields = [name for each in own for name in inspect.get_annotations(each) if name not in POLICIES]
+        annotations = [item for each in own for item in inspect.get_annotations(each).items()]
+        fields = [name for name, kind in annotations if name not in POLICIES and "ClassVar" not in str(kind)]
         if slots or fields or vars(made).keys() - {"_using"}:
             msg = f"{label}: its attributes would be lost when it is saved; make it a dataclass"
             raise InvalidInput(msg)

@@ -205,7 +205,15 @@ class Database:
             end = session.invalidate
             raise
         finally:
-            await to_the_end(end())
+            await to_the_end(self._end(session, end))
+
+    async def _end(self, session: AsyncSession, end: Callable[[], Awaitable[None]]) -> None:
+        # What was read or committed stands, whether or not a ROLLBACK is answered.
+        try:
+            async with asyncio.timeout(_CONNECT_LIMIT):
+                await end()
+        except TimeoutError:
+            await session.invalidate()
 
     async def retried(self, once: Callable[[], Awaitable[T]], retry_for: float | None = None) -> T:
         """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end."""
