@@ -75,6 +75,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the engine give up soon what hangs."""
     monkeypatch.setattr("awfe.persistence.session._TRANSACTION_LIMIT", _SHORT)
     monkeypatch.setattr("awfe.persistence.session._LEAST_LIMIT", _SHORT)
+    monkeypatch.setattr("awfe.persistence.session._CONNECT_LIMIT", _SHORT)
     monkeypatch.setattr("awfe.persistence.locks.named.NamedLocks.limit", _SHORT)
 
 

@@ -99,7 +99,7 @@ async def test_without_the_fence_the_checker_bites(database: Database, seed: int
 async def test_without_the_token_a_frozen_runner_is_found_out(database: Database, seed: int) -> None:
     """A control: requests are heeded, but whoever was taken over writes on."""
     plan = Plan(url=database.url, seed=seed, seconds=120, guards=("request",), until_violation=True, pace=FREEZING)
-    report = await found_out(replace(plan, lanes=8))
+    report = await found_out(replace(plan, lanes=8, freeze=(4.0, 5.0)))
     assert any("was made twice" in each or "fencing token" in each for each in report.violations)
 
 

@@ -1,11 +1,12 @@
 """The code of a step: in a task of its own, cancelled through a scope, once, and in the end left alone."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final
 
-from anyio import CancelScope
+from anyio import CancelScope, current_effective_deadline
 
 BLOCKED_AFTER: Final = 1.0
 # Python 3.12 has a factory whose tasks begin at once; anyio knows it by its code, and would not know it through ours.
@@ -23,10 +24,10 @@ class Body:
         """Begin; `on_block` is told for how many seconds the loop was blocked, each time that was too long."""
         self.on_block = on_block
         self.left_alone = False
-        self.shields: set[CancelScope] = set()
+        self.shielding: set[CancelScope] = set()
         self._asked = CancelScope()
         self._told = CancelScope()
-        self._led = _Led(coroutine, self)
+        self.led = _Led(coroutine, self)
         self._begun = False
         self._factory: _Factory | None = None
         self.task = asyncio.create_task(self._run(), name=name)
@@ -36,21 +37,26 @@ class Body:
         """Cancel it; one whose first line has not run does not begin."""
         if not self._begun:
             self.task.cancel()
-        elif self._led.is_in_thread():
-            self._led.cut_next = True
+        elif self.led.is_in_thread():
+            self.led.cut_next = True
         else:
             self._asked.cancel()
 
     def leave_alone(self) -> None:
-        """Cancel nothing of it any more: in a task group that is cancelled anyio does it again and again, at once."""
-        if not self.task.done():
-            self.left_alone = True
-            self._told.shield = True
+        """Cancel it no more than once: in a task group that is cancelled anyio does it again and again, at once."""
+        self.left_alone = not self.task.done()
 
     def thrown(self, error: object) -> None:
         """Note what is thrown into it: a cancellation that it has seen is not delivered again."""
-        if self._asked.cancel_called and str(error).startswith(f"Cancelled via cancel scope {id(self._asked):x}"):
+        ours = str(error).startswith(f"Cancelled via cancel scope {id(self._asked):x}")
+        if ours or (self.left_alone and isinstance(error, asyncio.CancelledError)):
             self._told.shield = True
+
+    def shields(self, led: "_Led") -> bool:
+        """Tell whether a task that is suspended now is to be in a shield; the body itself, once it knows its end."""
+        if not self.left_alone:
+            return False
+        return led is not self.led or self._told.shield or current_effective_deadline() > -math.inf
 
     def factory(self, present: Callable[..., Any] | None) -> Callable[..., Any] | None:
         """Return what makes the tasks that its code starts, while that has the loop."""
@@ -64,7 +70,7 @@ class Body:
         with self._asked, self._told:
             self._begun = True
             try:
-                await self._led
+                await self.led
             except BaseException as error:  # noqa: BLE001 - a step's outcome, which must not end the loop
                 return error
         return None
@@ -72,7 +78,7 @@ class Body:
     def _ended(self, _task: object) -> None:
         # What it started and left behind belongs to others now, who may cancel it.
         self.left_alone = False
-        for shield in tuple(self.shields):
+        for shield in tuple(self.shielding):
             shield.shield = False
 
 
@@ -106,7 +112,8 @@ class _Led(Coroutine[Any, Any, None]):
 
     def throw(self, *error: Any) -> Any:
         self.cut_next = False
-        self._body.thrown(error[min(1, len(error) - 1)])
+        if self is self._body.led:
+            self._body.thrown(error[min(1, len(error) - 1)])
         return self._resume(self._coroutine.throw, *error)
 
     def close(self) -> None:
@@ -139,19 +146,19 @@ class _Led(Coroutine[Any, Any, None]):
                 loop.set_task_factory(present)
             if (took := time.monotonic() - began) > BLOCKED_AFTER:
                 self._body.on_block(took)
-        if self._body.left_alone:
+        if self._body.shields(self):
             self._enter_shield()
         return awaited
 
     def _enter_shield(self) -> None:
         self._shield = CancelScope(shield=True)
         self._shield.__enter__()
-        self._body.shields.add(self._shield)
+        self._body.shielding.add(self._shield)
 
     def _leave_shield(self) -> None:
         if self._shield is not None:
             shield, self._shield = self._shield, None
-            self._body.shields.discard(shield)
+            self._body.shielding.discard(shield)
             shield.__exit__(None, None, None)
 
 

@@ -58,20 +58,24 @@ class Recovery:
 
     async def _settle_now(self, head: Head) -> Head:
         now = await self._crew.reads.head(head.name)
-        # The second look: free again, and still the same run.
-        if now.run_id != head.run_id or now.owner != head.owner or await self.is_alive(now):
+        # The second look: free again, still the same run, and it has not moved.
+        same = (now.run_id, now.owner, now.rev) == (head.run_id, head.owner, head.rev)
+        if not same or await self.is_alive(now):
             return now
         if now.state is not WorkflowState.RUNNING:
             return await self._crew.writes.let_go(now, self._crew.clock())
         rerun = await self._declared_rerun(now)
 
         def make(found: Found) -> Move | None:
-            if found.head.run_id != head.run_id or found.head.state is not WorkflowState.RUNNING:
+            if found.head.run_id != now.run_id or found.head.rev != now.rev:
+                # It moves, so it lives; and `rerun` was declared by the step at which it was.
                 return None
             allowed = rerun and found.progress.interrupts < self._crew.settings.max_interrupts
             return moves.taken_over(found.head, self._crew.clock(), By(self._crew.owner), rerun=allowed)
 
         found = await self._crew.writes.change(head.name, make, workflow_id=head.id)
+        if found.head.rev != now.rev + 1:
+            return found.head
         self._crew.log.warning("the runner of %r (%r) is gone: now %s", head.name, head.owner, found.head.state)
         return found.head
 

@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from awfe.settings import Settings
-
 Restart = Callable[[], Awaitable[None]]
 
 # Seconds between two disturbances of a kind: at least, at most.
@@ -22,6 +20,8 @@ GUARDS: Final = ("run_token", "run_id", "rev", "request")
 
 # Short, so that much happens; long enough that a busy machine does not lose every lock.
 _LOCK_LIMIT: Final = 2.0
+# Beyond the lock limit: some go on in the middle of being taken over, others when that is done.
+_FREEZE: Final = (_LOCK_LIMIT + 0.1, _LOCK_LIMIT + 1.5)
 _SETTINGS: Final[Mapping[str, Any]] = {
     "recover_every": 0.3,
     "takeover_delay": 0.2,
@@ -43,9 +43,10 @@ class Plan:
 
     `seconds`: how long it disturbs; with `goals` (how many disturbances of each kind) it ends as soon as these are
     reached, and after `seconds` at the latest. `restart` crashes the server and returns when it is back. `reuse` lets
-    it run beside other workflows. `guards`: the conditions of a runner's writes that are left in; a control takes some
-    out, and must be found out. `until_violation` looks at the tables all the time, and ends with the first that they
-    show.
+    it run beside other workflows. `pace`: from and to how many seconds lie between two disturbances of a kind, and
+    `freeze`: for how long a process is stopped. `guards`: the conditions of a runner's writes that are left in; a
+    control takes some out, and must be found out. `until_violation` looks at the tables all the time, and ends with
+    the first that they show.
     """
 
     url: str
@@ -61,15 +62,9 @@ class Plan:
     guards: tuple[str, ...] = GUARDS
     until_violation: bool = False
     pace: Mapping[str, tuple[float, float]] = field(default_factory=lambda: PACE)
+    freeze: tuple[float, float] = _FREEZE
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of every engine that takes part."""
-        # An awfe that knows only one kind of locks has no setting for it.
-        known = {"locks": self.locks} if hasattr(Settings, "locks") or self.locks != "dedicated" else {}
-        return {**_SETTINGS, **known}
-
-    @property
-    def freeze(self) -> tuple[float, float]:
-        """For how long a process is stopped: beyond the lock limit, and what a server may add to it."""
-        return _LOCK_LIMIT + 0.5, _LOCK_LIMIT + 1.5
+        return {**_SETTINGS, "locks": self.locks}

@@ -1,0 +1,133 @@
+"""A blip of the server, or a lock connection that is killed, puts no healthy workflow into `error`."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from awfe import BaseStep, Context, Engine, WorkflowState
+from awfe.settings import LOCKS
+from tests.conformance.conftest import QUICK
+from tests.databases import Database
+
+KILLS = 200
+WORKFLOWS = 20
+STEPS = 12
+DELAY = 0.5
+
+Kill = Callable[[], Coroutine[Any, Any, int]]
+
+
+@dataclass
+class Beat(BaseStep, name="tests.Beat"):
+    """Takes a moment, and counts; the last one lasts until all is over."""
+
+    number: int
+    calls: ClassVar[Counter[tuple[str, int]]]
+    over: ClassVar[asyncio.Event]
+
+    async def work(self, ctx: Context) -> None:
+        """Count."""
+        Beat.calls[ctx.workflow, self.number] += 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if self.number == STEPS else 0.3):
+                await Beat.over.wait()
+        ctx["beats"] = self.number
+
+
+@asynccontextmanager
+async def two_engines(database: Database, locks: str) -> AsyncIterator[tuple[Engine, Engine]]:
+    """Open two engines that look for orphans all the time."""
+    settings = QUICK | {"locks": locks, "takeover_delay": DELAY, "recover_every": 0.05, "max_running": WORKFLOWS}
+    async with AsyncExitStack() as stack:
+        one, two = [await stack.enter_async_context(Engine(database.url, **settings)) for _ in range(2)]
+        yield one, two
+
+
+@asynccontextmanager
+async def killer(database: Database, engine: Engine) -> AsyncIterator[Kill]:
+    """Return what kills the sessions that hold locks of workflows, or, where no session does, all sessions."""
+    admin = create_async_engine(database.url, isolation_level="AUTOCOMMIT")
+    async with admin.connect() as connection:
+
+        async def kill() -> int:
+            holders = await _holders(connection, engine)
+            random.shuffle(holders)
+            # All of them is a blip of the server, some is what a proxy or an administrator does.
+            chosen = holders if random.random() < 0.3 else holders[: WORKFLOWS // 2]  # noqa: S311 - not a secret
+            for session in chosen:
+                with suppress(DBAPIError):  # it has ended by itself
+                    await connection.execute(text(_KILL[database.dialect].format(session)))
+            return len(chosen)
+
+        yield kill
+    await admin.dispose()
+
+
+_KILL = {"mysql": "KILL {}", "postgresql": "SELECT pg_terminate_backend({})"}
+_SESSIONS = {
+    "mysql": "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+    "postgresql": "SELECT pid FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+}
+
+
+async def _holders(connection: AsyncConnection, engine: Engine) -> list[int]:
+    """Return the sessions that hold locks of workflows."""
+    locks: Any = engine._crew.locks
+    if engine.settings.locks == "lease":
+        return [row[0] for row in await connection.execute(text(_SESSIONS[engine._database.kind]))]
+    keys = [locks.key(head.id) for head in await engine._reads.running()]
+    if engine._database.kind == "mysql":
+        looks = ", ".join(f"IS_USED_LOCK('{key}')" for key in keys)
+        return list({session for session in (await connection.execute(text(f"SELECT {looks}"))).one() if session})
+    advisory = "SELECT DISTINCT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+    where = "WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()"
+    return [row[0] for row in await connection.execute(text(f"{advisory} {where}"))]
+
+
+async def all_held(engine: Engine) -> None:
+    """Return when the lock of each workflow that runs is held again."""
+    async with asyncio.timeout(30):
+        for head in await engine._reads.running():
+            while not await engine._crew.locks.is_held(head.id, head.owner):
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.databases("mysql", "postgresql")
+@pytest.mark.parametrize("locks", LOCKS)
+async def test_two_hundred_killed_connections_cost_no_healthy_workflow(
+    database: Database, locks: str, seed: int
+) -> None:
+    random.seed(seed)
+    Beat.calls, Beat.over = Counter(), asyncio.Event()
+    names = [f"w{n}" for n in range(2 * WORKFLOWS)]
+    killed = 0
+    async with two_engines(database, locks) as engines, killer(database, engines[0]) as kill:
+        handles = []
+        for n, name in enumerate(names):
+            engine = engines[n % 2]
+            await engine.create_workflow(name, {}, [Beat(step) for step in range(1, STEPS + 1)])
+            handles.append(await engine.start(name))
+        while killed < KILLS:
+            killed += await kill()
+            await all_held(engines[0])
+            # One look may fall into this blip. The look after it must not fall into another: that is no blip any more.
+            await asyncio.sleep(DELAY * 1.5)
+        assert (await engines[0].stats())[WorkflowState.RUNNING] == len(names)
+        Beat.over.set()
+        for handle in handles:
+            assert (await handle).context == {"beats": STEPS}
+        for name in names:
+            causes = [str(event.cause) for event in await engines[0].history(name)]
+            assert causes == ["created", "run", *["step_completed"] * STEPS]
+    assert set(Beat.calls.values()) == {1}
+    assert len(Beat.calls) == len(names) * STEPS
