@@ -5,6 +5,7 @@ import asyncio
 from awfe.persistence.locks.base import Held
 from awfe.persistence.locks.connection import FAILURES, LockConnection
 from awfe.persistence.locks.named import NamedLocks
+from awfe.shielding import to_the_end
 
 
 class DedicatedLocks(NamedLocks):
@@ -30,10 +31,16 @@ class DedicatedLocks(NamedLocks):
     async def take(self, workflow_id: int) -> "DedicatedLock | None":
         """Try to lock a workflow, without waiting; None when it is held elsewhere."""
         lock = DedicatedLock(self, self.key(workflow_id))
-        if not await self.database.retried(lock.acquire):
-            return None
-        self.held.add(lock)
-        return lock
+        got = False
+        try:
+            got = await self.database.retried(lock.acquire)
+        finally:
+            if not got:
+                # A caller that was cancelled may have got it all the same.
+                await to_the_end(lock.release())
+        if got:
+            self.held.add(lock)
+        return lock if got else None
 
 
 class DedicatedLock(Held):
