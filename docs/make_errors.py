@@ -34,10 +34,8 @@ Example = Callable[[Engine], Awaitable[object]]
 EXAMPLES: dict[str, Example] = {}
 begun, resume = asyncio.Event(), asyncio.Event()
 # What a page has room to say, and a docstring has not.
-NOTES = {
-    "ConfigError": "Also when the server refuses the user, the password or the database.",
-    "WorkflowCorrupt": "The others go on: `list`, `recover()` and the poll pass over it, with one line in the log.",
-}
+NOTES = {"ConfigError": "Also when the server refuses the user, the password or the database."}
+NOTES["WorkflowCorrupt"] = "The others go on: `list`, `recover()` and the poll pass over it, with one line in the log."
 
 
 # --- steps that the examples use; the page shows them first
@@ -288,14 +286,12 @@ def page() -> str:
 def main() -> int:
     """Write the page, or check it; return the exit status."""
     logging.disable()
-    made = page()
     if "--check" not in sys.argv:
-        PAGE.write_text(made)
-        return 0
-    if made == PAGE.read_text():
-        return 0
-    print(f"{PAGE.name} is stale: run python docs/{Path(__file__).name}", file=sys.stderr)
-    return 1
+        PAGE.write_text(page())
+    elif page() != PAGE.read_text():
+        print(f"{PAGE.name} is stale: run python docs/{Path(__file__).name}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

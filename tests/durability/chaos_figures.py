@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -96,7 +97,12 @@ async def _all(names: Sequence[str], seed: int, seconds: float, locks: str) -> l
             cwd=Path(__file__).parents[2],
             stdout=asyncio.subprocess.PIPE,
         )
-        output, _ = await process.communicate()
+        try:
+            output, _ = await process.communicate()
+        except asyncio.CancelledError:
+            process.terminate()
+            await process.wait()
+            raise
         if not output:
             return {
                 "database": name,
@@ -131,6 +137,8 @@ def main() -> int:
     parser.add_argument("--databases", default=",".join(NAMES))
     parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    # Whoever ends us ends the servers and the workers, too, and removes their files.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     seed = secrets.randbits(32) if given.seed is None else given.seed
     if given.one is not None:
         logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())

@@ -175,7 +175,7 @@ class Sweep:
         self.wrong += [f"{name}: checked out: {pool.status()}" for pool in self._in_use()]
 
     def _in_use(self) -> list[Any]:
-        """Return the pools of which a connection is in use; those of an open engine's bell and shared lock always are."""
+        """Return the pools with a connection in use; those of an open engine's bell and shared lock always have one."""
         return [pool for pool in self._pools if pool.checkedout()]
 
     async def _finish(self) -> None:

@@ -2,29 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from awfe import (
     BaseStep,
-    Context,
     Engine,
     Handle,
     LockLost,
     Retry,
     StepTimeout,
     Workflow,
-    WorkflowHalted,
     WorkflowLocked,
     WorkflowStopped,
-    step,
 )
-from awfe.execution import body
 from awfe.testing.invariants import violations
 from tests.databases import Database, SQLite
 from tests.durability.cancel_ways import LIMIT
@@ -44,10 +38,11 @@ SHARE, SECONDS = 0.1, 1.0
 
 
 @pytest.fixture(autouse=True)
-def scene() -> Scene:
-    """Return what the step of this test and the test tell each other."""
+def scene() -> Iterator[Scene]:
+    """Yield what the step of this test and the test tell each other; afterwards nothing stays stubborn."""
     Scene.now = Scene()
-    return Scene.now
+    yield Scene.now
+    Scene.now.open()
 
 
 async def _begun(engine: Engine, *steps: BaseStep) -> Handle:

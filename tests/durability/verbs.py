@@ -153,7 +153,12 @@ class Verbs(Machine):
         )
 
     def _reset(
-        self, engine: int, name: str, again: bool, given: dict[str, Any], foresee: Callable[[model.Workflow], None]
+        self,
+        engine: int,
+        name: str,
+        again: bool,  # noqa: FBT001 - what Hypothesis has drawn
+        given: dict[str, Any],
+        foresee: Callable[[model.Workflow], None],
     ) -> None:
         here = self.engine(engine)
         if not again:

@@ -179,19 +179,11 @@ def checkpointed(head: Head, delta: Delta, now: datetime) -> Move:
 
 def retried(head: Head, ended: Ended, due_at: datetime | None) -> Move:
     """An attempt failed: the next begins at once, or when it is due."""
+    now, running = ended.ended_at, WorkflowState.RUNNING
     if due_at is None:
-        after = _moved(
-            head, WorkflowState.RUNNING, ended.ended_at, attempt=head.attempt + 1, attempt_started_at=ended.ended_at
-        )
+        after = _moved(head, running, now, attempt=head.attempt + 1, attempt_started_at=now)
     else:
-        after = _moved(
-            head,
-            WorkflowState.RUNNING,
-            ended.ended_at,
-            step_state=StepState.PENDING,
-            attempt_started_at=None,
-            due_at=due_at,
-        )
+        after = _moved(head, running, now, step_state=StepState.PENDING, attempt_started_at=None, due_at=due_at)
     return Move(Cause.STEP_ERROR, head, after, ended)
 
 

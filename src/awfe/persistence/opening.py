@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from awfe.persistence import schema
@@ -17,6 +17,7 @@ _LIMITS: Final = {
     "mysql": "SELECT @@max_connections, @@max_allowed_packet",
     "postgresql": "SELECT current_setting('max_connections')::int, 1 << 29",
 }
+_META: Final = select(schema.meta.c.version, schema.meta.c.instance)
 _PAUSE: Final = 0.05
 
 
@@ -38,7 +39,7 @@ async def prepare(engine: AsyncEngine, kind: str) -> Found:
         if version is None:
             await _create(connection, kind)
     async with _connected(engine) as connection:
-        row = (await connection.execute(schema.meta.select())).one()
+        row = (await connection.execute(_META)).one()
         limits = await _limits(connection, kind)
         await connection.rollback()
     return Found(row.version, row.instance, *limits)

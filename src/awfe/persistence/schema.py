@@ -244,7 +244,7 @@ def check_version(found: int) -> None:
     """Raise `SchemaOutdated` when the tables belong to another version of awfe."""
     if found == VERSION:
         return
-    if found > VERSION:
+    if type(found) is int and found > VERSION:
         msg = f"the tables are of schema {found}, this awfe knows {VERSION}: upgrade awfe"
     else:
         msg = f"the tables are of schema {found}, this awfe needs {VERSION}: run 'awfe db upgrade'"

@@ -188,7 +188,7 @@ def _rest(run: Run) -> None:
 def _leave(attempt: Attempt) -> None:
     """Leave a step's code where it stands: what goes on in its place only ends the task."""
     if attempt._body is not None and attempt.alive:  # noqa: SLF001 - nothing else holds a step
-        led: Any = attempt._body._led  # noqa: SLF001 - see above
+        led: Any = attempt._body.led  # noqa: SLF001 - see above
         # Never collected: that would run its `finally`.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(led._coroutine))  # noqa: SLF001 - see above
         led._coroutine = _Nothing()  # noqa: SLF001 - see above

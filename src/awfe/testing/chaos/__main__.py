@@ -6,6 +6,7 @@ import json
 import logging
 import secrets
 import shlex
+import signal
 import sys
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -71,4 +72,6 @@ def _command(line: str) -> Restart:
 
 
 if __name__ == "__main__":
+    # To be ended is to be interrupted: the workers end first, and the files are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -60,7 +60,8 @@ async def run(plan: Plan) -> Report:
     finally:
         del Work.journal
         report = director.report
-        if not report.violations and report.reached:
+        # An interrupted run has come to no verdict, and left nothing to look at.
+        if not report.violations and (report.reached or not report.seconds):
             shutil.rmtree(directory, ignore_errors=True)
     return report
 
@@ -130,9 +131,12 @@ class _Director:
                     at_work.append(asyncio.create_task(self._look(over)))
                 disturbing = asyncio.create_task(disturbances.disturb(engine))
                 waiting = asyncio.create_task(over.wait())
-                await asyncio.wait({disturbing, waiting}, timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
-                self.report.reached = plan.goals is None or disturbing.done()
-                over.set()
+                try:
+                    await asyncio.wait({disturbing, waiting}, timeout=plan.seconds, return_when=asyncio.FIRST_COMPLETED)
+                    self.report.reached = plan.goals is None or disturbing.done()
+                finally:
+                    # Cancelled, they might not hear of it: drivers swallow cancellations.
+                    over.set()
                 await asyncio.gather(disturbing, waiting, *at_work)
                 self.report.disturbances = disturbances.counts
                 self.report.refusals = disturbances.refusals
