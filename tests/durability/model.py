@@ -82,10 +82,7 @@ class Workflow:
                 yield Shown(state, attempt)
             else:
                 last = self.last.get(position, Shown(state, attempt))
-                # As it is: it is to be `self.by_hand.get(position, last.change)`. A skip by hand without values
-                # shows what the attempt changed, and a step between two tries hides what it checkpointed.
-                by_hand = self.by_hand.get(position, NONE)
-                change = by_hand if by_hand.put else self.unsaved if due else last.change
+                change = self.by_hand.get(position, last.change)
                 yield replace(last, state=state, attempt=attempt, change=change, due=due)
 
     # --- what a run does

@@ -1,10 +1,10 @@
-"""Steps that do not end when they are cut short, and steps that end as they should, in every way that Python offers."""
+"""Steps that do not end when they are cut short, in every way that Python offers."""
 
 import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,7 +28,6 @@ class Scene:
         self.seen: list[str] = []
         self.late: BaseException | None = None
         self.process: asyncio.subprocess.Process | None = None
-        self.ctx: Context | None = None
 
     def open(self) -> None:
         """Let the step end."""
@@ -37,30 +36,12 @@ class Scene:
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 
-    async def forever(self) -> None:
-        """Wait to be cancelled."""
-        self.entered.set()
-        await asyncio.sleep(3600)
-
     async def swallow(self) -> None:
         """Swallow every cancellation until the gate opens."""
         self.entered.set()
         while not self.gate.is_set():
             with contextlib.suppress(asyncio.CancelledError):
                 await self.gate.wait()
-
-    async def tidied(self, name: str) -> None:
-        """Clean up, with awaits."""
-        for _ in range(3):
-            await asyncio.sleep(0.001)
-        self.seen.append(name)
-
-    async def tidy(self, name: str) -> None:
-        """Wait to be cancelled, and clean up."""
-        try:
-            await self.forever()
-        finally:
-            await self.tidied(name)
 
 
 Way = Callable[[Scene], Awaitable[object]]
@@ -149,108 +130,6 @@ STUBBORN: dict[str, Way] = {
 TOLD_LATE = ("shielded", "thread", "anyio thread")
 
 
-async def _resources(scene: Scene) -> None:
-    @contextlib.asynccontextmanager
-    async def resource(name: str) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            await scene.tidied(name)
-
-    async with resource("outer"), resource("inner"):
-        await scene.forever()
-
-
-async def _tidy_anyio_groups(scene: Scene) -> None:
-    async def child() -> None:
-        try:
-            await anyio.sleep(3600)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await scene.tidied("child")
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(child)
-        async with anyio.create_task_group() as inner:
-            inner.start_soon(child)
-            await scene.forever()
-
-
-async def _tidy_asyncio_group(scene: Scene) -> None:
-    async with asyncio.TaskGroup() as group:
-        for _ in range(2):
-            group.create_task(scene.tidy("child"))
-
-
-async def _section(scene: Scene) -> None:
-    with anyio.CancelScope(shield=True):
-        scene.entered.set()
-        await asyncio.sleep(0.2)
-        scene.seen.append("section")
-    await scene.forever()
-    scene.seen.append("went on")
-
-
-async def _short_thread(scene: Scene) -> None:
-    scene.entered.set()
-    try:
-        await asyncio.to_thread(scene.door.wait, 0.2)
-        scene.seen.append("went on")
-    finally:
-        await scene.tidied("after")
-
-
-async def _short_anyio_thread(scene: Scene) -> None:
-    scene.entered.set()
-    await anyio.to_thread.run_sync(scene.door.wait, 0.2)
-    scene.seen.append("after")
-    await scene.forever()
-
-
-async def _timeouts(scene: Scene) -> None:
-    try:
-        async with asyncio.timeout(3600):
-            with anyio.fail_after(3600):
-                await asyncio.wait_for(scene.tidy("waited for"), 3600)
-    finally:
-        await scene.tidied("timeouts")
-
-
-async def _saves(scene: Scene) -> None:
-    assert scene.ctx is not None
-    while True:
-        await scene.ctx.checkpoint()
-        scene.entered.set()
-
-
-async def _raises(scene: Scene) -> None:
-    try:
-        await scene.forever()
-    except asyncio.CancelledError:
-        raise ValueError from None
-
-
-async def _returns(scene: Scene) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        await scene.forever()
-
-
-# What each has done when it has ended, cut short once.
-TIDY: dict[str, tuple[Way, list[str]]] = {
-    "finally": (lambda scene: scene.tidy("up"), ["up"]),
-    "resources": (_resources, ["inner", "outer"]),
-    "anyio groups": (_tidy_anyio_groups, ["child", "child"]),
-    "asyncio group": (_tidy_asyncio_group, ["child", "child"]),
-    "section": (_section, ["section"]),
-    "thread": (_short_thread, ["after"]),
-    "anyio thread": (_short_anyio_thread, ["after"]),
-    "timeouts": (_timeouts, ["waited for", "timeouts"]),
-    "saves": (_saves, []),
-    "raises": (_raises, []),
-    "returns": (_returns, []),
-}
-
-
 @dataclass
 class Stubborn(BaseStep, name="tests.durability.Stubborn"):
     """Does not end in time, and then tries to save something and to go on."""
@@ -274,15 +153,3 @@ class Stubborn(BaseStep, name="tests.durability.Stubborn"):
             except BaseException as error:
                 scene.late = error
                 raise
-
-
-@dataclass
-class Tidy(BaseStep, name="tests.durability.Tidy"):
-    """Ends as it should when it is cut short."""
-
-    way: str
-
-    async def work(self, ctx: Context) -> None:
-        """Wait for that."""
-        Scene.now.ctx = ctx
-        await TIDY[self.way][0](Scene.now)

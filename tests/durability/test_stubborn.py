@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,16 +12,14 @@ from awfe import (
     Engine,
     Handle,
     LockLost,
-    Retry,
-    StepTimeout,
     Workflow,
     WorkflowLocked,
     WorkflowStopped,
 )
 from awfe.testing.invariants import violations
-from tests.databases import Database, SQLite
+from tests.databases import Database
 from tests.durability.cancel_ways import LIMIT
-from tests.durability.stubborn_steps import STUBBORN, TIDY, TOLD_LATE, Scene, Stubborn, Tidy
+from tests.durability.stubborn_steps import STUBBORN, TOLD_LATE, Scene, Stubborn
 
 GRACE = 0.05
 SETTINGS: dict[str, Any] = {
@@ -87,6 +84,7 @@ async def _ended(first: Engine, other: Engine, state: str) -> Workflow:
     return await other.reset("w")
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.parametrize("way", STUBBORN)
 async def test_a_stop_fences_it_and_waits_in_peace(database: Database, scene: Scene, way: str) -> None:
     async with Engine(database.url, **SETTINGS) as first, Engine(database.url, **SETTINGS) as other:
@@ -102,87 +100,3 @@ async def test_a_stop_fences_it_and_waits_in_peace(database: Database, scene: Sc
         # Fenced or not, it does not do what comes next in it as soon as it can be told.
         assert way not in TOLD_LATE or scene.seen == []
     assert await violations(database.url) == []
-
-
-@pytest.mark.parametrize("way", ["swallows", "anyio group", "thread", "anyio thread"])
-async def test_a_timeout_fences_it_and_is_not_overlapped_by_a_retry(database: Database, scene: Scene, way: str) -> None:
-    async with Engine(database.url, **SETTINGS) as first, Engine(database.url, **SETTINGS) as other:
-        late = Stubborn(way).using(timeout=0.05, retry=Retry(attempts=3, wait=0))
-        handle = await _begun(first, late)
-        with pytest.raises(StepTimeout):
-            await handle
-        assert (await other.get("w")).steps[0].attempt == 1
-        await _locked(first, other)
-        assert await _share_of_a_core() < SHARE
-        assert scene.late is None
-        await _ended(first, other, "error")
-    assert await violations(database.url) == []
-
-
-@pytest.mark.parametrize("way", ["anyio group", "thread"])
-async def test_a_close_gives_its_lock_back_after_the_grace(database: Database, scene: Scene, way: str) -> None:
-    async with Engine(database.url, **SETTINGS) as other:
-        async with Engine(database.url, **(SETTINGS | {"shutdown_grace": 0.1})) as first:
-            handle = await _begun(first, Stubborn(way))
-        with pytest.raises(Exception, match="interrupted"):
-            await handle
-        assert not any(first._steering.control)
-        assert (await other.reset("w")).state == "paused"
-        scene.open()
-        async with asyncio.timeout(LIMIT):
-            while scene.late is None:
-                await asyncio.sleep(0.001)
-    assert isinstance(scene.late, Exception)
-    assert await violations(database.url) == []
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """Return the URL of a SQLite file: what follows is the same on every database."""
-    return SQLite(tmp_path / "awfe.db").url
-
-
-def _loops() -> list[Any]:
-    return ["asyncio", pytest.param("uvloop", id="uvloop")]
-
-
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("way", TIDY)
-def test_one_that_ends_as_it_should_is_told_once(url: str, scene: Scene, way: str, loop: str) -> None:
-    async def main() -> None:
-        async with Engine(url, **(SETTINGS | {"stop_grace": LIMIT})) as engine:
-            handle = await _begun(engine, Tidy(way))
-            await engine.stop("w")
-            async with asyncio.timeout(LIMIT):
-                if way == "returns":
-                    assert (await handle).state == "completed"
-                else:
-                    with pytest.raises(WorkflowStopped):
-                        await handle
-        assert scene.seen == TIDY[way][1]
-
-    _run(main, loop)
-
-
-@pytest.mark.parametrize("way", ["finally", "resources", "asyncio group", "timeouts"])
-def test_a_loop_that_goes_down_tells_it_once(url: str, scene: Scene, way: str) -> None:
-    async def main() -> None:
-        async def serve() -> None:
-            async with Engine(url, **(SETTINGS | {"stop_grace": LIMIT})) as engine:
-                await _begun(engine, Tidy(way))
-                await asyncio.sleep(3600)
-
-        service = asyncio.create_task(serve())
-        await scene.entered.wait()
-        service.add_done_callback(lambda _service: None)
-
-    _run(main)
-    assert scene.seen == TIDY[way][1]
-
-
-def _run(main: Callable[[], Any], loop: str = "asyncio") -> None:
-    new_loop = asyncio.new_event_loop
-    if loop == "uvloop":
-        new_loop = pytest.importorskip("uvloop", reason="uvloop is not installed").new_event_loop
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(main())
