@@ -76,6 +76,8 @@ class Recovery:
         found = await self._crew.writes.change(head.name, make, workflow_id=head.id)
         if found.head.rev != now.rev + 1:
             return found.head
+        # Should it live after all, it hears of it at once; what is left of a dead one's bell is taken down by this.
+        await self._crew.bell.ring(str(head.owner))
         self._crew.log.warning("the runner of %r (%r) is gone: now %s", head.name, head.owner, found.head.state)
         return found.head
 
