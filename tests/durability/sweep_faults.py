@@ -84,6 +84,7 @@ class FaultSweep:
 
     def __init__(self, database: Database, engine: Engine, scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hit = 0
+        self.crashed: list[str] = []
         self.operator = Operator(database, engine, scenario, self._crash_in_a_step)
         self.problems = self.operator.problems
         self._database = database
@@ -171,7 +172,13 @@ class FaultSweep:
         engine = Engine(self._database.url, **CHILD, locks=self.operator.engine.settings.locks)
         await engine.open()
         await Actor(engine, name, self.operator.scenario).begin()
+        self.crashed.append(engine._crew.owner.rpartition(":")[2])
         await crash(engine)
+
+    def files(self, directory: Path) -> list[Path]:
+        """Return the files that engines have left beside the database, but for what a crash was meant to leave."""
+        found = directory.glob("*-awfe-*")
+        return [path for path in found if not any(engine in path.name for engine in self.crashed)]
 
 
 async def _comes_true(condition: Any) -> bool:

@@ -36,7 +36,7 @@ async def test_a_call_that_fails_and_passes_changes_nothing(  # noqa: PLR0917 - 
     assert not sweep.problems, "\n".join(sweep.problems)
     assert await violations(database.url, sweep.operator.names) == []
     assert await database.sessions(settle=10) == []
-    assert list(tmp_path.glob("*-awfe-*")) == [], "no engine left a file beside the database"
+    assert sweep.files(tmp_path) == [], "no engine that was closed left a file beside the database"
     gc.collect()
     said = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [record.getMessage() for record in said if record.name.startswith(("asyncio", "sqlalchemy"))] == []

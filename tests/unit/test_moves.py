@@ -233,3 +233,14 @@ def test_a_head_is_a_value() -> None:
     """Two that say the same are equal."""
     assert head() == head()
     assert isinstance(head(), Head)
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_a_fenced_run_is_stopped_and_keeps_its_owner(between: bool) -> None:  # noqa: FBT001 - pytest gives it
+    """Nobody knows whether its body goes on; the token sees to it that nothing of it is saved."""
+    began = moves.claimed(head(), 1, "r1", "host:1", NOW, ANN, stop_grace=1.0).after
+    asked = replace(began, request="stop", attempt_started_at=None if between else NOW)
+    move = moves.fenced(asked, LATER, ANN)
+    assert (move.after.state, move.after.owner, move.after.token) == ("stopped", "host:1", asked.token + 1)
+    assert (move.ended is None) is between
+    assert moves.body_ended(move.after, LATER).after.owner is None
