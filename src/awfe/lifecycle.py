@@ -17,14 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from awfe import checks
 from awfe.domain import registry
 from awfe.execution.announcer import Announcer, Observer
+from awfe.execution.children import Children
 from awfe.execution.crew import Crew, Hook, Log
 from awfe.execution.gate import Gate
 from awfe.execution.line import Line
 from awfe.execution.output import Redirect, writer_to
+from awfe.execution.signals import Signals
 from awfe.execution.steering import Steering
 from awfe.persistence.locks import Locks, bell_for, locks_for
 from awfe.persistence.reads import Reads
 from awfe.persistence.session import Database
+from awfe.persistence.waiting import Waits
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
 from awfe.shielding import cut_once, to_the_end
@@ -60,12 +63,15 @@ class Lifecycle:
             settings=self.settings,
             reads=self._reads,
             writes=self._writes,
+            waits=Waits(self._database, self._reads, self._announcer.tell),
             line=Line(self.settings.max_running),
             log=self._log,
             clock=lambda: datetime.now(UTC),
             write_output=writer_to(redirect, self._log),
         )
         self._steering = Steering(self._crew, self._gate)
+        self._signals = Signals(self._crew, self._steering)
+        self._crew.family = Children(self._crew, self._steering)
         self._lock_database = self._database
         if self.settings.lock_url is not None:
             self._lock_database = Database(self.settings.lock_url, self.settings, self._log)

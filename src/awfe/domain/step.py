@@ -16,6 +16,7 @@ from awfe.domain.context import Context
 from awfe.domain.outcomes import storable
 from awfe.domain.retry import NEVER, Retry
 from awfe.domain.values import encode
+from awfe.domain.waits import Waiting
 from awfe.errors import InvalidInput
 
 P = ParamSpec("P")
@@ -65,8 +66,15 @@ class BaseStep:
                 raise InvalidInput(msg)
         registry.register(cls, name, aliases)
 
-    async def work(self, ctx: Context) -> None:
-        """Do the step's work; called once for each attempt. Return None: results go into `ctx`."""
+    async def work(self, ctx: Context) -> Waiting | None:
+        """Do the step's work; called once for each attempt. Results go into `ctx`.
+
+        Return None, or what the step waits for: `Sleep`, `Until`, `Again` or `WaitFor`.
+        """
+        raise NotImplementedError
+
+    async def undo(self, ctx: Context) -> None:
+        """Undo what `work` did, in a rollback; steps that don't write one are passed over."""
         raise NotImplementedError
 
     def using(self, **policies: Any) -> Self:
@@ -80,6 +88,11 @@ class BaseStep:
 
 _UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
 StepLike = BaseStep | Callable[[], BaseStep]
+
+
+def can_undo(step: BaseStep) -> bool:
+    """Tell whether a step has an `undo` of its own."""
+    return type(step).undo is not BaseStep.undo
 
 
 def _overrides(step: BaseStep) -> dict[str, Any]:
@@ -130,6 +143,9 @@ def save(position: int, item: object) -> StepSpec:
     label = f"step {position} ({cls.__qualname__})"
     if cls.work is BaseStep.work or not inspect.iscoroutinefunction(cls.work) or not takes(cls.work, 2):
         msg = f"{label}: write 'async def work(self, ctx)'"
+        raise InvalidInput(msg)
+    if not inspect.iscoroutinefunction(cls.undo) or not takes(cls.undo, 2):
+        msg = f"{label}: write 'async def undo(self, ctx)', or none"
         raise InvalidInput(msg)
     impl = registry.name_of(cls, label)
     policies_of(made)
@@ -183,13 +199,13 @@ def _arguments(made: BaseStep, label: str) -> dict[str, Any]:
 
 
 @overload
-def step(function: Callable[Concatenate[Context, P], Awaitable[None]], /) -> Callable[P, BaseStep]: ...
+def step(function: Callable[Concatenate[Context, P], Awaitable[Waiting | None]], /) -> Callable[P, BaseStep]: ...
 
 
 @overload
 def step(
     *, name: str | None = None, aliases: tuple[str, ...] = (), **policies: Any
-) -> Callable[[Callable[Concatenate[Context, P], Awaitable[None]]], Callable[P, BaseStep]]: ...
+) -> Callable[[Callable[Concatenate[Context, P], Awaitable[Waiting | None]]], Callable[P, BaseStep]]: ...
 
 
 def step(function: Any = None, /, **options: Any) -> Any:
@@ -203,7 +219,7 @@ def step(function: Any = None, /, **options: Any) -> Any:
 
 
 def _from_function(
-    function: Callable[..., Awaitable[None]],
+    function: Callable[..., Awaitable[Waiting | None]],
     name: str | None = None,
     aliases: tuple[str, ...] = (),
     **policies: Any,
@@ -221,7 +237,7 @@ def _from_function(
         raise InvalidInput(msg)
     del parameters[0]
 
-    async def work(self: BaseStep, ctx: Context) -> None:
+    async def work(self: BaseStep, ctx: Context) -> Waiting | None:
         return await function(ctx, **{p.name: getattr(self, p.name) for p in parameters})
 
     namespace: dict[str, Any] = {

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe.domain import events, moves, verbs
+from awfe.domain import events, takeover, verbs, waiting
 from awfe.domain.context import NO_CHANGE, Delta, size_of, too_large
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
@@ -31,10 +31,12 @@ from awfe.persistence.reads import (
     fetched,
     found,
     locked_with_log,
+    printed,
     unsaved,
 )
-from awfe.persistence.schema import attempt, event, step, tombstone, workflow
+from awfe.persistence.schema import attempt, event, signal, step, tombstone, workflow
 from awfe.persistence.session import Database
+from awfe.persistence.waiting import Sent, sent, take, tell_parent
 
 _MUTABLE: Final = [
     column.name for column in workflow.c if column.name not in ("id", "name", "step_count", "created_at")
@@ -64,11 +66,16 @@ _BURIED: Final = select(tombstone.c.id).where(tombstone.c.uid == bindparam("uid"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a verb decides on: the locked head, what its log adds up to, and what the last attempt did not save."""
+    """What a verb decides on: the locked head, what its log adds up to, and what the last attempt did not save.
+
+    `signal`: the one that it waits for. `printed`: the output of the step that waits.
+    """
 
     head: Head
     progress: Progress
     unsaved: Delta = NO_CHANGE
+    signal: Sent | None = None
+    printed: str = ""
 
 
 Make = Callable[[Found], Move | None]
@@ -82,11 +89,22 @@ class Writes:
         self._database = database
         self._tell = tell
 
-    async def create(self, name: str, delta: Delta, specs: Sequence[StepSpec], by: By, now: datetime) -> None:
+    async def create(
+        self,
+        name: str,
+        delta: Delta,
+        specs: Sequence[StepSpec],
+        by: By,
+        now: datetime,
+        *,
+        at: datetime | None = None,
+        parent_id: int | None = None,
+    ) -> None:
         """Write a new workflow, whole or not at all; raises `WorkflowExists`."""
         self._check_size(delta)
         uid = secrets.token_hex(16)
         head = Head(0, name, len(specs), WorkflowState.PENDING, 1, StepState.PENDING, 0, now)
+        head = replace(head, scheduled_at=at, parent_id=parent_id)
         noted = Noted(Cause.CREATED, now, 0, by, delta)
 
         async def work(session: AsyncSession) -> None:
@@ -153,7 +171,8 @@ class Writes:
             if tried and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
                 return Found(head, progress)
             tried = True
-            made = make(Found(head, progress, await unsaved(session, head) if with_unsaved else NO_CHANGE))
+            kept = await unsaved(session, head) if with_unsaved else NO_CHANGE
+            made = make(Found(head, progress, kept, await sent(session, head), await printed(session, head)))
             if made is None:
                 return Found(head, progress)
             if made.noted is not None:
@@ -176,14 +195,20 @@ class Writes:
         """
         request: RequestName = "stop" if verb is Verb.STOP else "pause"
         uid = secrets.token_hex(16)
-        noted: Noted | None = None
+        noted: Noted | Move | None = None
 
         async def work(session: AsyncSession) -> Head:
             nonlocal noted
             head = codec.head_of(found(await fetched(session, name, LOCKED_BY_NAME, {"name": name}), name))
             if noted and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
                 return head
-            runs = head.state is WorkflowState.RUNNING
+            if head.state is WorkflowState.WAITING:
+                # Nobody runs it, so nobody has to be asked.
+                halt = waiting.wait_stopped if request == "stop" else waiting.wait_paused
+                noted = halt(head, now, by)
+                assert await _put(session, noted, uid)  # noqa: S101 - the row is locked
+                return noted.after
+            runs = head.state in ACTIVE
             asked_at_rest = in_line and not runs
             if not asked_at_rest and verbs.check(head, verb) is not Answer.REQUESTED and not head.resumable:
                 return head
@@ -202,7 +227,9 @@ class Writes:
             return asked
 
         head = await self._database.write(work)
-        if noted is not None:
+        if isinstance(noted, Move):
+            self._tell(events.of_move(noted))
+        elif noted is not None:
             self._tell([events.of_noted(name, noted, head.state, head.state)])
         return head
 
@@ -211,7 +238,7 @@ class Writes:
 
         def make(found: Found) -> Move | None:
             still = found.head.owner == head.owner and found.head.run_id == head.run_id
-            return moves.body_ended(found.head, now) if still and found.head.state not in ACTIVE else None
+            return takeover.body_ended(found.head, now) if still and found.head.state not in ACTIVE else None
 
         return (await self.change(head.name, make, workflow_id=head.id, retry_for=retry_for)).head
 
@@ -240,7 +267,7 @@ class Writes:
             elif tuple(row) != corrupt:
                 raise WorkflowLocked(name, f"{name!r} was changed at this moment; try again")
             await session.execute(delete(workflow).where(workflow.c.id == row.id))
-            for table in (step, attempt, event):
+            for table in (step, attempt, event, signal):
                 await session.execute(delete(table).where(table.c.workflow_id == row.id))
             grave = {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
             await session.execute(insert(tombstone), grave)
@@ -269,6 +296,10 @@ async def _put(session: AsyncSession, move: Move, uid: str) -> bool:
     result = await session.execute(_MOVE, guard | codec.columns_of(move.after))
     if result.rowcount != 1:  # type: ignore[attr-defined]  # the result of an UPDATE
         return False
+    if move.signal is not None:
+        await take(session, move.signal, move.after)
+    if before.parent_id is not None:
+        await tell_parent(session, move.after, uid, move.at)
     if move.noted is not None:
         await session.execute(_INSERT_EVENT, codec.event_row(move.after, move.noted, uid, before.state))
     if move.ended is not None:
