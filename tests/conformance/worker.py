@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from awfe import BaseStep, Context, Engine
+from tests.conformance import waiting_steps
+from tests.conformance.steps import World
 
 
 @dataclass
@@ -96,6 +98,15 @@ async def main(url: str, verb: str, *names: str) -> None:
             for name in names:
                 print((await engine.wait(name)).state, flush=True)
             return
+        if verb == "nap":
+            World.now = World()
+            assert waiting_steps.FAR
+            await asyncio.gather(*[await engine.start(name) for name in names])
+            return
+        if verb == "rollback":
+            World.now = World()
+            for name in ("one", "two"):
+                World.now.gates[f"undo {name}"].clear()
         if verb == "start":
             await asyncio.gather(*[await engine.start(name) for name in names])
             return

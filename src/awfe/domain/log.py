@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from awfe.domain.context import Delta
-from awfe.domain.states import Cause, StepState
+from awfe.domain.states import OUTCOMES, Cause, StepState
 
-_OF_OUTCOME = {f"step_{outcome}": outcome for outcome in StepState}
+_OF_OUTCOME = {f"step_{outcome}": outcome for outcome in OUTCOMES}
 # What an operator did to the current step gives it a fresh budget of retries.
 _NEW_BUDGET = frozenset(
     (Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE, Cause.STOP, Cause.ROLLBACK)

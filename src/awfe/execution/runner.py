@@ -169,6 +169,9 @@ class Run:
         if self._halt:
             return endings.halted(self.name, self._halt.state)
         await self._claim()
+        if not self.has_claimed and not self._halt:
+            # It is completed, or waits, or others have taken it.
+            return None
         while self.head.state in ACTIVE:
             if self.head.waits:
                 await self._apply(self._look_at_wait())
