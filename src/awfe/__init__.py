@@ -13,7 +13,7 @@ from awfe.domain.records import (
 )
 from awfe.domain.retry import Retry
 from awfe.domain.states import Cause, StepState, WorkflowState
-from awfe.domain.step import BaseStep, StepLike, step
+from awfe.domain.step import BaseStep, StepLike, TransactionalStep, step
 from awfe.engine import Engine
 from awfe.errors import (
     AwfeError,
@@ -71,6 +71,7 @@ __all__ = [
     "StepTimeout",
     "StoreUnavailable",
     "Tombstone",
+    "TransactionalStep",
     "Workflow",
     "WorkflowCorrupt",
     "WorkflowError",

@@ -25,6 +25,7 @@ from awfe.execution.steering import Steering
 from awfe.persistence.locks import Locks, bell_for, locks_for
 from awfe.persistence.reads import Reads
 from awfe.persistence.session import Database
+from awfe.persistence.transaction import transactions
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
 from awfe.shielding import cut_once, to_the_end
@@ -60,6 +61,7 @@ class Lifecycle:
             settings=self.settings,
             reads=self._reads,
             writes=self._writes,
+            transaction=transactions(self._database, self._writes),
             line=Line(self.settings.max_running),
             log=self._log,
             clock=lambda: datetime.now(UTC),

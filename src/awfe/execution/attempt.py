@@ -18,6 +18,8 @@ from awfe.errors import ContextError, InvalidInput
 from awfe.execution.body import Body
 from awfe.execution.crew import Crew
 
+Work = Callable[[Context], Awaitable[object]]
+
 
 class Cut(IntEnum):
     """Why an attempt is asked to end before its time; the greater wins."""
@@ -37,15 +39,24 @@ class Attempt:
     """
 
     def __init__(
-        self, crew: Crew, head: Head, step: BaseStep, line: int, checkpoint: Callable[[Context], Awaitable[None]]
+        self,
+        crew: Crew,
+        head: Head,
+        step: BaseStep,
+        line: int,
+        checkpoint: Callable[[Context], Awaitable[None]],
+        work: Work | None = None,
     ) -> None:
-        """Prepare an attempt; nothing runs yet. `line` is the revision of the reset that began the step anew, or 0."""
+        """Prepare an attempt; nothing runs yet. `line` is the revision of the reset that began the step anew, or 0.
+
+        `work` is done in place of the step's own.
+        """
         # The same for all attempts of the step, and for no other step of any workflow.
         about = f"{crew.instance}:{head.id}:{head.position}:{line}"
         key = blake2b(about.encode(), digest_size=16).hexdigest()
         info = StepInfo(head.at, type(step).__name__, head.attempt, key)
         self._crew = crew
-        self._step = step
+        self._do = work or step.work
         self.name = f"step {info.position} ({info.name}) of {head.name!r}"
         self._checkpoint = checkpoint
         self._info = info
@@ -137,7 +148,7 @@ class Attempt:
     async def _work(self, ctx: Context) -> None:
         for hook in self._crew.before_step:
             await hook(ctx)
-        result: object = await self._step.work(ctx)  # type: ignore[func-returns-value]  # checked here
+        result: object = await self._do(ctx)
         if result is not None:
             msg = f"work returned {result!r:.100}; it must return None: put results into ctx"
             raise InvalidInput(msg)

@@ -10,6 +10,7 @@ from awfe.domain.context import Context
 from awfe.execution.line import Line
 from awfe.persistence.locks import Bell, Locks
 from awfe.persistence.reads import Reads
+from awfe.persistence.transaction import Transaction
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
 
@@ -25,6 +26,7 @@ class Crew:
     settings: Settings
     reads: Reads
     writes: Writes
+    transaction: Callable[[], Transaction]
     line: Line
     log: Log
     clock: Callable[[], datetime]

@@ -16,10 +16,11 @@ from awfe.domain.states import Answer, StepState, Verb, WorkflowState
 from awfe.domain.step import BaseStep, policies_of
 from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt
 from awfe.execution import endings
-from awfe.execution.attempt import Attempt, Cut
+from awfe.execution.attempt import Attempt, Cut, Work
 from awfe.execution.crew import Crew
 from awfe.execution.result import Result
 from awfe.execution.tenure import Tenure
+from awfe.execution.transactional import Apply, attempted, no_checkpoint
 from awfe.persistence.writes import Found
 from awfe.shielding import surely, to_the_end
 
@@ -153,7 +154,8 @@ class Run:
             if self.head.due_at is not None:
                 await self._wait_until_due(self.head.due_at)
             else:
-                await self._apply(await self._run_attempt())
+                step = self._steps[self.head.at - 1]
+                await attempted(self.crew, step, self._run_attempt, self._apply, self._cancelled)
         if self._halt and self._attempt is None and self.head.state is not WorkflowState.COMPLETED:
             return endings.halted(self.name, self._halt.state)
         return endings.of(self.head, self._attempt, self._steps)
@@ -182,12 +184,13 @@ class Run:
         self.head, self._progress, self._context = found.head, found.progress, found.progress.context()
         self._claimed.set()
 
-    async def _run_attempt(self) -> Outcome:
+    async def _run_attempt(self, work: Work | None = None) -> Outcome:
         if self._tenure is not None:
             # It may have been lost while the begin was being saved: no body begins beside another's.
             await self._tenure.hold()
         head, step = self.head, self._steps[self.head.at - 1]
-        attempt = Attempt(self.crew, head, step, self._progress.line(head.at), self._checkpoint)
+        checkpoint = no_checkpoint if work else self._checkpoint
+        attempt = Attempt(self.crew, head, step, self._progress.line(head.at), checkpoint, work)
         self._attempt = attempt
         if self._halt:
             # It was asked for while the begin was being saved: the step's code has not begun, and does not.
@@ -197,7 +200,7 @@ class Run:
             await self._tenure.hold()
         return outcome
 
-    async def _apply(self, outcome: Outcome) -> None:
+    async def _apply(self, outcome: Outcome, apply: Apply | None = None) -> None:
         position = self.head.at
         policies = policies_of(self._steps[position - 1])
 
@@ -212,7 +215,7 @@ class Run:
             )
             return decide(situation, outcome)
 
-        move = await self._commit(choose)
+        move = await self._commit(choose, apply)
         assert move.ended is not None  # noqa: S101 - every decision ends the attempt
         self._progress.attempts[position] = move.ended.attempt
         if move.ended.outcome is StepState.ERROR:
@@ -260,15 +263,16 @@ class Run:
 
         await to_the_end(save())
 
-    async def _commit(self, choose: Callable[[], Move]) -> Move:
+    async def _commit(self, choose: Callable[[], Move], apply: Apply | None = None) -> Move:
         """Apply a move; where a request turns up first, choose again."""
         async with self._moving:
             while True:
-                if self._tenure is not None:
+                # A step's own transaction does not wait: its fence decides, and the next body waits before it begins.
+                if self._tenure is not None and apply is None:
                     await self._tenure.hold()
                 move = choose()
                 retry_for = self.crew.settings.db_retry_for
-                self.head = await surely(partial(self.crew.writes.apply, move, retry_for), self._cancelled)
+                self.head = await surely(partial(apply or self.crew.writes.apply, move, retry_for), self._cancelled)
                 if self.head.rev == move.after.rev:
                     return move
                 self.heed(self.head)

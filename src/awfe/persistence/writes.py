@@ -114,18 +114,12 @@ class Writes:
         uid = secrets.token_hex(16)
 
         async def work(session: AsyncSession) -> Head:
-            if await _put(session, move, uid):
-                return move.after
-            rows = await fetched(session, move.before.name, LOCKED_BY_ID, {"id": move.before.id})
-            head = codec.head_of(rows[0]) if rows else None
-            if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
-                return move.after
-            if head is not None and _same_run(head, move.before) and head.rev == move.before.rev:
-                return head
-            name = move.before.name
-            raise LockLost(name, f"{name!r} was taken over: nothing more is written by this runner")
+            return move.after if await put(session, move, uid) else await standing(session, move)
 
-        head = await self._database.write(work, retry_for)
+        return self.applied(move, await self._database.write(work, retry_for))
+
+    def applied(self, move: Move, head: Head) -> Head:
+        """Tell of a runner's move, where it was applied."""
         if head.rev == move.after.rev:
             self._tell(events.of_move(move))
         return head
@@ -159,7 +153,7 @@ class Writes:
             if made.noted is not None:
                 dropped = made.noted.position if made.cause is Cause.RESET_FROM else None
                 self._check_size(made.noted.delta, progress.context(dropped))
-            assert await _put(session, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
+            assert await put(session, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
             return Found(made.after, progress)
 
         result = await self._database.write(work, retry_for)
@@ -256,7 +250,7 @@ class Writes:
             raise too_large(size_of(values), limit)
 
 
-async def _put(session: AsyncSession, move: Move, uid: str) -> bool:
+async def put(session: AsyncSession, move: Move, uid: str) -> bool:
     """Write a move where its head still stands; the row that only it can add comes last."""
     before = move.before
     guard: dict[str, Any] = {
@@ -274,6 +268,18 @@ async def _put(session: AsyncSession, move: Move, uid: str) -> bool:
     if move.ended is not None:
         await session.execute(_INSERT_ATTEMPT, codec.attempt_row(move, move.ended))
     return True
+
+
+async def standing(session: AsyncSession, move: Move) -> Head:
+    """Return the head that a move which changed nothing has found; raises `LockLost` when it is another runner's."""
+    rows = await fetched(session, move.before.name, LOCKED_BY_ID, {"id": move.before.id})
+    head = codec.head_of(rows[0]) if rows else None
+    if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
+        return move.after
+    if head is not None and _same_run(head, move.before) and head.rev == move.before.rev:
+        return head
+    name = move.before.name
+    raise LockLost(name, f"{name!r} was taken over: nothing more is written by this runner")
 
 
 def _same_run(head: Head, other: Head) -> bool:
