@@ -59,7 +59,7 @@ class Engine(Lifecycle):
             delta = Delta.of({} if context is None else context)
             specs = [step.save(position, each) for position, each in enumerate(checks.steps(steps), 1)]
             self._warn_of_main({spec.impl for spec in specs if spec.impl.startswith("__main__:")})
-            await self._writes.create(name, delta, specs, checks.by(actor, reason), self._crew.clock(), at=at)
+            await self._crew.entries.create(name, delta, specs, checks.by(actor, reason), self._crew.clock(), at=at)
             return await self._reads.workflow(name)
 
     async def run(self, name: str, *, actor: str | None = None, reason: str | None = None) -> Workflow:

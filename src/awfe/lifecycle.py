@@ -24,9 +24,11 @@ from awfe.execution.line import Line
 from awfe.execution.output import Redirect, writer_to
 from awfe.execution.signals import Signals
 from awfe.execution.steering import Steering
+from awfe.persistence.entries import Entries
 from awfe.persistence.locks import Locks, bell_for, locks_for
 from awfe.persistence.reads import Reads
 from awfe.persistence.session import Database
+from awfe.persistence.transaction import transactions
 from awfe.persistence.waiting import Waits
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
@@ -63,7 +65,9 @@ class Lifecycle:
             settings=self.settings,
             reads=self._reads,
             writes=self._writes,
+            entries=Entries(self._database, self._announcer.tell),
             waits=Waits(self._database, self._reads, self._announcer.tell),
+            transaction=transactions(self._database, self._writes),
             line=Line(self.settings.max_running),
             log=self._log,
             clock=lambda: datetime.now(UTC),

@@ -109,7 +109,6 @@ async def arrange(
     database: Database, engine: Engine, world: World
 ) -> AsyncIterator[Callable[[str], Awaitable[Arranged]]]:
     """Return a function that makes a workflow of four steps in a given state: its second step is the current one."""
-
     made: list[Arranged] = []
 
     async def to(state: str, name: str = "w") -> Arranged:

@@ -1,8 +1,7 @@
 """Rollback: what completed steps can undo is undone, the last first, and can be halted as a run can."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +11,9 @@ from tests.conformance.helpers import Start, each_kind_of_lock, killed
 from tests.conformance.steps import Note, World
 from tests.conformance.waiting_steps import Await, Undoable
 from tests.databases import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NO = ValueError("no")
 

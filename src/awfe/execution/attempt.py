@@ -20,6 +20,8 @@ from awfe.errors import ContextError, InvalidInput
 from awfe.execution.body import Body
 from awfe.execution.crew import Crew
 
+Work = Callable[[Context], Awaitable[object]]
+
 
 class Cut(IntEnum):
     """Why an attempt is asked to end before its time; the greater wins."""
@@ -46,10 +48,14 @@ class Attempt:
         line: int,
         checkpoint: Callable[[Context], Awaitable[None]],
         *,
+        work: Work | None = None,
         undo: bool = False,
         woken: Woken | None = None,
     ) -> None:
-        """Prepare an attempt; nothing runs yet. `line` is the revision of the reset that began the step anew, or 0."""
+        """Prepare an attempt; nothing runs yet. `line` is the revision of the reset that began the step anew, or 0.
+
+        `work` is done in place of the step's own.
+        """
         # The same for all attempts of the step, and for no other step of any workflow.
         about = f"{crew.instance}:{head.id}:{head.position}:{line}"
         key = blake2b(about.encode(), digest_size=16).hexdigest()
@@ -59,6 +65,7 @@ class Attempt:
         self._undo = undo
         self._waiting: Waiting | None = None
         self._step = step
+        self._do = work or step.work
         self.name = f"step {info.position} ({info.name}) of {head.name!r}"
         self._checkpoint = checkpoint
         self._info = info
@@ -161,8 +168,11 @@ class Attempt:
             return
         for hook in self._crew.before_step:
             await hook(ctx)
-        result: object = await self._step.work(ctx)
+        result: object = await self._do(ctx)
         if isinstance(result, WAITING):
+            if self._do != self._step.work:
+                msg = "a transactional step can't wait, since its transaction would; let the next step do that"
+                raise InvalidInput(msg)
             self._waiting = result
         elif result is not None:
             msg = f"work returned {result!r:.100}; return None, or what the step waits for: put results into ctx"

@@ -10,8 +10,10 @@ from awfe.domain.context import Context
 from awfe.domain.moves import Head
 from awfe.domain.records import Workflow
 from awfe.execution.line import Line
+from awfe.persistence.entries import Entries
 from awfe.persistence.locks import Bell, Locks
 from awfe.persistence.reads import Reads
+from awfe.persistence.transaction import Transaction
 from awfe.persistence.waiting import Waits
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
@@ -38,7 +40,9 @@ class Crew:
     settings: Settings
     reads: Reads
     writes: Writes
+    entries: Entries
     waits: Waits
+    transaction: Callable[[], Transaction]
     line: Line
     log: Log
     clock: Callable[[], datetime]

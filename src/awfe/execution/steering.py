@@ -171,12 +171,12 @@ class Steering:
         """Delete a workflow at rest; for one that can't be understood it is enough that nobody runs it."""
         crew = self._crew
         try:
-            await self.at_rest(name, lambda: crew.writes.delete(name, by, crew.clock()))
+            await self.at_rest(name, lambda: crew.entries.delete(name, by, crew.clock()))
         except WorkflowCorrupt:
             remains = await crew.reads.remains(name)
             if not await self._recovery.is_gone(remains):
                 raise
-            await crew.writes.delete(name, by, crew.clock(), remains)
+            await crew.entries.delete(name, by, crew.clock(), remains)
 
     async def wait(self, name: str) -> None:
         """Return when a workflow neither runs nor waits nor stands in line here."""

@@ -48,8 +48,8 @@ _WITH_STEPS: Final = (
     .outerjoin(step, step.c.workflow_id == workflow.c.id)
     .where(workflow.c.name == bindparam("name"))
 )
-# An attempt's changes count only when it was completed or has undone something, so the others are not even sent. What is read here is put in
-# order here: a server that sorts rows with long texts does it in a file.
+# An attempt's changes count only when it was completed or undone, so the others are not even sent. What is read here
+# is put in order here: a server that sorts rows with long texts does it in a file.
 _ENDED: Final = select(
     attempt.c.rev,
     attempt.c.outcome,
