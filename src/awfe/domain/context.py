@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from awfe.domain.secret import Revealed, Secret, from_environment, replaced, revealed
 from awfe.domain.values import check_key, decode, encode
 from awfe.errors import ContextError, InvalidInput
 
@@ -88,6 +89,12 @@ class Services(Protocol):
     def undo_child(self, name: str) -> Awaitable[None]:
         """Roll such a workflow back."""
 
+    def secret(self, secret: Secret) -> Revealed:
+        """Return the text of a secret; raises `ConfigError` for one that is not known."""
+
+    def inspect(self, delta: Delta) -> None:
+        """Refuse a change that may not be saved."""
+
     @property
     def stop_requested(self) -> bool:
         """Tell whether the step is asked to end."""
@@ -97,6 +104,12 @@ class _Detached:
     """Serves a context that no engine made: a checkpoint keeps the changes, output goes nowhere, no child begins."""
 
     stop_requested = False
+
+    def secret(self, secret: Secret) -> Revealed:
+        return revealed(secret, from_environment(secret.name))
+
+    def inspect(self, delta: Delta) -> None:
+        pass
 
     def output(self, text: str) -> None:
         pass
@@ -163,7 +176,7 @@ class Context(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         """Return the context's own value."""
         if key not in self._live:
-            self._live[key] = decode(self._encoded[key])
+            self._live[key] = self.reveal(decode(self._encoded[key]))
         return self._live[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -190,6 +203,13 @@ class Context(MutableMapping[str, Any]):
     def __contains__(self, key: object) -> bool:
         """Tell whether a key is set, without handing its value out."""
         return key in self._encoded
+
+    def reveal(self, value: Any) -> Any:
+        """Return a value with the texts of its secrets; what is read from the context, or an argument, has them.
+
+        Raises `ConfigError` for a secret that is not known.
+        """
+        return replaced(value, self._services.secret)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the context's own value, set to a copy of the default where there was none."""
@@ -241,7 +261,9 @@ class Context(MutableMapping[str, Any]):
             if key in self._removed or self._committed.get(key) != data
         }
         self._collected = dict(self._removed)
-        return Delta(changed, tuple(key for key in self._removed if key in self._committed))
+        delta = Delta(changed, tuple(key for key in self._removed if key in self._committed))
+        self._services.inspect(delta)
+        return delta
 
     def commit(self, delta: Delta) -> None:
         """Take the change that was collected last as saved."""

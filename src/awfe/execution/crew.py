@@ -10,6 +10,7 @@ from awfe.domain.context import Context
 from awfe.domain.moves import Head
 from awfe.domain.records import Workflow
 from awfe.execution.line import Line
+from awfe.execution.secrets import Secrets
 from awfe.persistence.entries import Entries
 from awfe.persistence.locks import Bell, Locks
 from awfe.persistence.reads import Reads
@@ -47,6 +48,7 @@ class Crew:
     log: Log
     clock: Callable[[], datetime]
     write_output: Callable[[str], None]
+    secrets: Secrets = field(default_factory=Secrets)
     before_step: list[Hook] = field(default_factory=list)
     after_step: list[Hook] = field(default_factory=list)
     locks: Locks = field(init=False)

@@ -40,7 +40,7 @@ async def attempted(
         return
     pause, first_failed = _FIRST_PAUSE, 0.0
     while True:
-        outcome, error = await _once(crew, step, run_attempt, apply)
+        outcome, error = await _once(crew, run_attempt, apply)
         if outcome is None:
             return
         first_failed = first_failed or time.monotonic()
@@ -60,14 +60,12 @@ async def attempted(
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-async def _once(
-    crew: Crew, step: TransactionalStep, run_attempt: RunAttempt, apply: ApplyOutcome
-) -> tuple[Outcome | None, Exception | None]:
+async def _once(crew: Crew, run_attempt: RunAttempt, apply: ApplyOutcome) -> tuple[Outcome | None, Exception | None]:
     """Run it in a transaction; returns what is left to be applied without it, and the error for which to try again."""
     transaction = crew.transaction()
     passing: list[Exception] = []
     try:
-        outcome = await run_attempt(partial(_work, step, transaction, passing))
+        outcome = await run_attempt(partial(_work, transaction, passing))
         if outcome.ending is Ending.COMPLETED:
             try:
                 await apply(outcome, transaction.apply)
@@ -80,8 +78,9 @@ async def _once(
     return outcome, passing[0] if passing and outcome.ending is Ending.FAILED else None
 
 
-async def _work(step: TransactionalStep, transaction: Transaction, passing: list[Exception], ctx: Context) -> object:
+async def _work(transaction: Transaction, passing: list[Exception], step: BaseStep, ctx: Context) -> object:
     """Do the step's work in its transaction; `passing` gets an error of that which may pass."""
+    assert isinstance(step, TransactionalStep)  # noqa: S101 - only these are run here
     await transaction.begin()
     try:
         result: object = await step.work(ctx, transaction.session)  # type: ignore[func-returns-value]  # checked by the attempt
