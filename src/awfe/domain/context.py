@@ -200,6 +200,10 @@ class Context(MutableMapping[str, Any]):
         """
         return self._services.checkpoint(self)
 
+    def snapshot(self) -> dict[str, bytes]:
+        """Return a copy of the values as they are now, encoded: what `attached` begins with."""
+        return self._encoded | {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
+
     def collect(self) -> Delta:
         """Return what has changed since the last commit; encodes again only what was handed out."""
         for key, value in self._live.items():
