@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from awfe.errors import LockLost, StoreUnavailable
+from awfe.steps.failed import Failed
 from awfe.steps.progress import Progress
 
 _NAMED = 20
@@ -57,7 +58,7 @@ class Fan:
             if task is None or task.cancelling():
                 raise
             # Raised by the item and asked for by nobody: a task group would take it for an end in order.
-            self.failed[label] = RuntimeError(f"cancelled from within: {error!r}")
+            self.failed[label] = Failed(f"cancelled from within: {error!r}")
         else:
             await self._progress.add(label, result)
 
@@ -77,4 +78,4 @@ class Fan:
 def summary(error: BaseException) -> str:
     """Return an error as a text: its type and message, or that alone where it says it all."""
     text = str(error)
-    return text if type(error) is RuntimeError and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+    return text if isinstance(error, Failed) else f"{type(error).__name__}: {text}".removesuffix(": ")

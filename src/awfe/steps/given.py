@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from awfe import checks
 from awfe.domain.context import Context
 from awfe.errors import InvalidInput
 
@@ -34,3 +35,11 @@ def listed(ctx: Context, what: str, given: str | list[Any]) -> list[Any]:
         msg = f"{what}={given!r}: the context has a {type(found).__name__} there, not a list"
         raise InvalidInput(msg)
     return found
+
+
+def seconds(what: str, given: Any) -> None:
+    """Refuse what is not a number of seconds above 0."""
+    checks.seconds(what, given)
+    if not given:
+        msg = f"{what}={given!r}: give seconds above 0"
+        raise InvalidInput(msg)
