@@ -234,7 +234,7 @@ async def test_a_stop_undoes_and_lets_go(engine: Engine, database: Database, wor
     handle = await engine.start("w")
     await world.entered["one"].wait()
     assert checkedout(engine) == 1
-    run = handle._run
+    run = engine._steering.control.get("w")
     assert run is not None
     if database.dialect == "sqlite":
         # There the request can't be stored beside the step's transaction: it is told in memory, as by a cancelled run.
@@ -340,7 +340,7 @@ async def test_what_a_fenced_body_writes_later_is_never_stored(
     await engine.create_workflow("w", {}, [doing(stubborn)])
     handle = await engine.start("w")
     await world.entered["stubborn"].wait()
-    handle._run._cancelled()  # type: ignore[union-attr]  # a stop that needs no row
+    engine._steering.control.get("w")._cancelled()  # type: ignore[union-attr]  # a stop that needs no row
     with pytest.raises(WorkflowHalted):
         await handle
     assert checkedout(engine) == 0

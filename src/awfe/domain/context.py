@@ -222,6 +222,11 @@ class Context(MutableMapping[str, Any]):
         return f"Context({dict(self)!r})"
 
     @property
+    def services(self) -> Services:
+        """What the attempt offers: for a step that makes contexts for steps of its own."""
+        return self._services
+
+    @property
     def stop_requested(self) -> bool:
         """Whether the step is asked to end: a loop that does not await can look here."""
         return self._services.stop_requested
@@ -250,6 +255,10 @@ class Context(MutableMapping[str, Any]):
     def undo_child(self, name: str) -> Awaitable[None]:
         """Roll a workflow of this step's back, to its end; raises what `rollback` does."""
         return self._services.undo_child(name)
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Return a copy of the values as they are now, encoded: what `attached` begins with."""
+        return self._encoded | {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
 
     def collect(self) -> Delta:
         """Return what has changed since the last commit; encodes again only what was handed out."""
