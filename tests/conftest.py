@@ -17,6 +17,7 @@ from tests.databases import (
     SQLite,
 )
 from tests.servers import ServerError, Servers
+from tests.watchdog import Watchdog
 
 SERVERS = pytest.StashKey[Servers]()
 ON_SERVERS: dict[str, type[ServerDatabase]] = {kind.dialect: kind for kind in (MySQLDatabase, PostgreSQLDatabase)}
@@ -40,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(msg)
     if not hasattr(config, "workerinput"):
         config.stash[SERVERS] = Servers()
+    config.pluginmanager.register(Watchdog(float(config.getini("timeout"))))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

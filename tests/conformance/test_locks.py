@@ -252,3 +252,21 @@ async def test_a_lock_database_that_does_not_answer_is_store_unavailable(
                 await engine.run("w")
             assert (await engine.get("w")).state == "pending"
     assert await database.sessions(settle=5) == []
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_a_lock_database_that_falls_silent_is_given_up(database: Database, world: World, locks: str) -> None:
+    """It still takes connections, and answers nothing on them; when it speaks again, the next run has its lock."""
+    if locks == "lease":
+        pytest.skip("a lease is renewed in a transaction, which has limits of its own")
+    async with Proxy(database.url) as proxy:
+        quick: dict[str, Any] = {"lock_heartbeat": 0.2, "lock_limit": 1.0, "connect_retry_for": 0.1}
+        async with Engine(database.url, lock_url=proxy.url, **quick) as engine:
+            await engine.create_workflow("w", {}, [Note("one")])
+            proxy.freeze()
+            async with asyncio.timeout(10):
+                with pytest.raises(StoreUnavailable):
+                    await engine.run("w")
+            proxy.thaw()
+            await engine.run("w")
+    assert world.calls == ["one"]

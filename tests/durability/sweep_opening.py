@@ -50,6 +50,8 @@ class OpeningSweep:
 
     def __init__(self, database: Database, *, empty: bool, locks: str) -> None:
         self.problems: list[str] = []
+        # The numbers of the reference's calls that succeeded: after one that asks for what is not there, nothing ends.
+        self.succeeded: set[int] = set()
         self._database = database
         self._empty = empty
         self._locks = locks
@@ -63,11 +65,18 @@ class OpeningSweep:
         await self.prepare()
         engine = self._engine()
         calls = Calls(engine)
+        calls.after = lambda call: self.succeeded.add(call.number)
         await engine.open()
         await bell_hangs(engine, calls)
         await engine.close()
         self._shape = await self._look()
         return calls.log
+
+    async def points(self) -> list[Point]:
+        """Return all points: before each call of opening, and after each that succeeds."""
+        numbers = [call.number for call in await self.reference()]
+        reached = {"before": numbers, "after": [number for number in numbers if number in self.succeeded]}
+        return [(number, when) for when, reaching in reached.items() for number in reaching]
 
     async def crash(self, server: Forks, point: Point) -> bool:
         """Let a child open and crash at this point, and see what the next engine makes of it."""

@@ -40,8 +40,7 @@ async def test_a_crash_while_an_engine_opens_is_mended_by_the_next(
 ) -> None:
     sweep = OpeningSweep(database, empty=tables == "none", locks="lease")
     async with opening_forks(database, tmp_path / "marks", "lease") as server:
-        calls = await sweep.reference()
-        points = [(call.number, when) for call in calls for when in ("before", "after")]
+        points = await sweep.points()
         swept = [await sweep.crash(server, point) for point in chosen(points, SHARE[tables], seed)]
     print(f"{sum(swept)} of {len(points)} points of opening with {tables} swept")
     assert not sweep.problems, "\n".join(sweep.problems)

@@ -90,7 +90,7 @@ class ServerBell:
     async def _hang_once(self, engine: AsyncEngine, on_ring: Callable[[], None], *, again: bool) -> None:
         """Return when the connection has ended: that is a ring on some servers, and may hide one on all."""
         interval = self._database.settings.lock_heartbeat
-        connection = await LockConnection.open(engine, self._server, on_ring)
+        connection = await LockConnection.open(engine, self._server, on_ring, interval)
         try:
             await self._server.hang(connection, self._name, on_ring)
             self._tried.set()

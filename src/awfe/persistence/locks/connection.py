@@ -68,9 +68,12 @@ class LockConnection:
         self._unwatch = server.watch(driver, self.end)
 
     @classmethod
-    async def open(cls, engine: AsyncEngine, server: Server, on_end: Callable[[], None]) -> "LockConnection":
-        """Connect."""
-        connection = await engine.connect()
+    async def open(
+        cls, engine: AsyncEngine, server: Server, on_end: Callable[[], None], limit: float
+    ) -> "LockConnection":
+        """Connect within `limit` seconds: drivers give up a server that takes no connection, not one that is silent."""
+        async with asyncio.timeout(limit):
+            connection = await engine.connect()
         try:
             raw = await connection.get_raw_connection()
         except BaseException:

@@ -61,7 +61,7 @@ class NamedLocks(ABC):
 
     async def connect(self, on_end: Callable[[], None]) -> LockConnection:
         """Return a new lock connection."""
-        return await LockConnection.open(self.engine, self.server, on_end)
+        return await LockConnection.open(self.engine, self.server, on_end, self.limit)
 
     async def is_held(self, workflow_id: int, owner: str | None) -> bool:  # noqa: ARG002 - a server knows without the owner
         """Tell whether somebody holds the lock, without taking it."""
