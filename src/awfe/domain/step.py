@@ -94,6 +94,10 @@ class TransactionalStep(_AnyStep):  # type: ignore[misc]  # see there
 
     on_interrupt: ClassVar[OnInterrupt] = "rerun"
 
+    def __init_subclass__(cls, *, name: str | None = None, aliases: tuple[str, ...] = (), **kwargs: Any) -> None:
+        """Register the class under its names; here for type checkers."""
+        super().__init_subclass__(name=name, aliases=aliases, **kwargs)
+
     @property
     def is_transactional(self) -> bool:
         """Whether this one needs the session; one that does not is run as any other step, without."""

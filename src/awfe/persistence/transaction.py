@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, AsyncTransaction
 from sqlalchemy.orm import Session
 
@@ -110,22 +110,28 @@ class Transaction:
         What it raises is the step's own error.
         """
         await self.session.flush()
-        assert self._connection is not None  # noqa: S101 - it was begun, and is ended after the step's code
         try:
-            if self._database.kind == "postgresql":
-                # What is deferred would fail in the COMMIT, where nobody could tell whose error it is.
-                await self._connection.execute(_SEE_CONSTRAINTS)
-            await self._connection.execute(_SEE_MARK)
-        except DBAPIError as error:
-            first = self._errors[0]
-            if faults.is_transient(first) and isinstance(first, Exception):
-                raise first from None
-            if faults.is_transient(error) or isinstance(error, IntegrityError):
-                raise
-            raise InvalidInput(_ENDED if first is error else _SWALLOWED) from first
+            await self._database.retried(self._look, 0)
+        except StoreUnavailable as refused:
+            error, swallowed = refused.__cause__, self._errors[0] if self._errors else None
+            for each in (swallowed, error):
+                if isinstance(each, Exception) and faults.is_transient(each):
+                    self._errors.append(each)
+                    raise each from None
+            if isinstance(error, IntegrityError):
+                raise error from None
+            raise InvalidInput(_ENDED if swallowed is error else _SWALLOWED) from swallowed
         if not self._begun.is_active:
             raise InvalidInput(_ENDED)
         self._is_sound = True
+
+    async def _look(self) -> None:
+        """Do statements that fail in a transaction that is another, or in which something has failed."""
+        assert self._connection is not None  # noqa: S101 - it was begun, and is ended after the step's code
+        if self._database.kind == "postgresql":
+            # What is deferred would fail in the COMMIT, where nobody could tell whose error it is.
+            await self._connection.execute(_SEE_CONSTRAINTS)
+        await self._connection.execute(_SEE_MARK)
 
     def was_broken_by(self, error: Exception) -> bool:
         """Tell whether what a step raised came of its transaction and may pass; else the transaction is still sound."""
