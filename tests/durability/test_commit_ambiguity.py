@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from awfe import Context, Engine, Handle, StepError, WorkflowHalted, step
+from awfe import BaseStep, Context, Engine, Handle, StepError, WorkflowHalted, step
 from awfe.persistence import session
 from awfe.testing.invariants import violations
 from awfe.testing.proxy import Fault, Proxy, Strike
@@ -72,7 +72,11 @@ async def create(engine: Engine, name: str) -> None:
 
 async def create_paying(engine: Engine, name: str) -> None:
     """Create a workflow whose second step writes a row of its own, in its transaction."""
-    steps = [Note(f"{name} one", {"one": 1}), Pay(name, {"two": 2}), Note(f"{name} three", {"three": 3})]
+    steps: list[BaseStep] = [
+        Note(f"{name} one", {"one": 1}),
+        Pay(name, {"two": 2}),
+        Note(f"{name} three", {"three": 3}),
+    ]
     await engine.create_workflow(name, {"start": 0}, steps)
 
 

@@ -274,5 +274,5 @@ async def test_the_engines_statement_that_is_not_last_is_missed(
 ) -> None:
     """The same for what only PostgreSQL does."""
     mutants.with_the_engines_statement_first(monkeypatch)
-    with pytest.raises(AssertionError, match="'done', 'running', {}"):
+    with pytest.raises(AssertionError, match=r"'done', 'running', \{\}"):
         await test_what_is_acknowledged_beside_a_users_statements_is_stored(database)
