@@ -63,7 +63,9 @@ class BaseStep:
             if close and attribute not in POLICIES and not callable(vars(cls)[attribute]):
                 msg = f"{cls.__qualname__}: {attribute!r} is not a policy; did you mean {close[0]!r}?"
                 raise InvalidInput(msg)
-        registry.register(cls, name, aliases)
+        if cls.__module__ != __name__:
+            # Those of this module are there to be derived from.
+            registry.register(cls, name, aliases)
 
     async def work(self, ctx: Context) -> None:
         """Do the step's work; called once for each attempt. Return None: results go into `ctx`."""
@@ -118,7 +120,7 @@ def _overrides(step: BaseStep) -> dict[str, Any]:
 
 def policies_of(step: BaseStep) -> Policies:
     """Return the policies of a step: those of its class, then those of this use; raises `InvalidInput`."""
-    given = {name: getattr(step, name) for name in POLICIES} | _overrides(step)
+    given = {name: _declared(step, name) for name in POLICIES} | _overrides(step)
     try:
         policies = msgspec.convert(msgspec.to_builtins(given), Policies)
     except (TypeError, msgspec.ValidationError) as error:
@@ -128,6 +130,12 @@ def policies_of(step: BaseStep) -> Policies:
         msg = f"{type(step).__qualname__}: timeout={policies.timeout!r}; give seconds above 0, or None"
         raise InvalidInput(msg)
     return policies
+
+
+def _declared(step: BaseStep, policy: str) -> Any:
+    """Return what a class says of a policy; with a property it may depend on the step's arguments."""
+    value = getattr(type(step), policy)
+    return getattr(step, policy) if isinstance(value, property) else value
 
 
 class StepSpec(msgspec.Struct, frozen=True):
