@@ -1,10 +1,11 @@
 """A transactional step: what it writes is stored together with its end, or not at all."""
 
 import asyncio
+import sqlite3
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -253,35 +254,6 @@ async def test_a_stop_undoes_and_lets_go(engine: Engine, database: Database, wor
     assert await paid(database) == ["one"]
 
 
-@pytest.mark.databases("mysql", "postgresql")
-@pytest.mark.parametrize(("verb", "state"), [("pause", "paused"), ("stop", "stopped")])
-async def test_a_request_that_turns_up_at_the_commit_is_heeded(
-    open_engine: OpenEngine, database: Database, world: World, verb: str, state: str
-) -> None:
-    """Asked through another engine, and unseen by the runner until its own statement finds it."""
-    engine, other = await open_engine(poll_interval=600.0), await open_engine(poll_interval=600.0)
-    engine._steering.lookout.look = _nothing  # type: ignore[attr-defined]  # deaf to bells
-    await engine.create_workflow("w", {}, [PayAtGate("one", {"a": 1}), Note("two")])
-    handle = await engine.start("w")
-    await world.entered["one"].wait()
-    asked = asyncio.create_task(getattr(other, verb)("w", *([30] if verb == "stop" else [])))
-    await asyncio.wait({asked})
-    world.gates["one"].set()
-    with pytest.raises(WorkflowHalted):
-        await handle
-    workflow = await engine.get("w")
-    if workflow.position == 2:
-        assert (workflow.state, workflow.context, await paid(database)) == (state, {"a": 1}, ["one"])
-        assert world.calls == ["one 1"]
-    else:
-        # The bell was heard first, and the stop cut it off.
-        assert (verb, await paid(database)) == ("stop", [])
-
-
-async def _nothing(*_args: object) -> None:
-    """Hear nothing."""
-
-
 async def test_a_timeout_undoes(engine: Engine, database: Database) -> None:
     await engine.create_workflow("w", {}, [PayAtGate("one").using(timeout=0.2)])
     with pytest.raises(StepTimeout):
@@ -354,6 +326,41 @@ async def test_what_a_fenced_body_writes_later_is_never_stored(
     assert len(late) == 2
     assert await paid(database) == []
     await in_use(engine, 0)
+
+
+@pytest.mark.databases("sqlite")
+async def test_a_transaction_that_begins_when_the_attempt_is_over_is_given_up(
+    open_engine: OpenEngine, database: Database, world: World
+) -> None:
+    """Another program writes to the file, and the step has not got its turn when its grace is over."""
+    engine = await open_engine(stop_grace=0.1)
+    other = sqlite3.connect(make_url(database.url).database or "", isolation_level=None)
+
+    @engine.before_step
+    async def write(_ctx: Context) -> None:
+        other.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(0.2, world.entered["waits"].set)
+
+    await engine.create_workflow("w", {}, [Pay("one")])
+    handle = await engine.start("w")
+    await world.entered["waits"].wait()
+    run = handle._run
+    assert run is not None
+    run._cancelled()
+    assert run._attempt is not None
+    async with asyncio.timeout(10):
+        while not run._attempt._over.done():
+            await asyncio.sleep(0.01)
+    assert run._attempt.alive
+    other.execute("ROLLBACK")
+    other.close()
+    with pytest.raises(WorkflowHalted):
+        await handle
+    async with asyncio.timeout(20):
+        while engine._steering.control:
+            await asyncio.sleep(0.01)
+    await in_use(engine, 0)
+    assert (world.calls, await paid(database)) == ([], [])
 
 
 # --- again

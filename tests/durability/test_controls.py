@@ -16,8 +16,10 @@ from awfe.domain import moves
 from awfe.domain.context import Delta
 from awfe.testing.invariants import violations
 from awfe.testing.proxy import Fault
+from tests.conformance import test_transactional
 from tests.conformance.conftest import QUICK
 from tests.conformance.steps import Hold, Note, World
+from tests.conformance.transactional_steps import PayAtGate, make_table, paid
 from tests.databases import Database
 from tests.durability import mutants
 from tests.durability.mutants import Mutant
@@ -85,6 +87,22 @@ async def test_of_two_runners_one_saves(database: Database) -> None:
         assert (first, second.state, second.context) == ("LockLost", "completed", {"one 2": True})
 
 
+async def test_a_runner_that_was_taken_over_stores_no_row(database: Database) -> None:
+    """Its step's own transaction is open while another engine takes the workflow over, and runs the step again."""
+    await make_table(database)
+    async with two(database) as engines:
+        handle = await engines.start(PayAtGate("one"), until="one")
+        await engines.cut_off_first("one")
+        assert (await engines.second.recover()).started == ("w",)
+        second = await engines.second.wait("w", 30)
+        engines.proxy.thaw()
+        first = await told(handle)
+        # Without the fence it is only the unique key of the attempts that keeps its row out.
+        assert await paid(database) == ["one"]
+        assert (first, second.state) == ("LockLost", "completed")
+        assert await violations(database.url) == []
+
+
 # What a replica that is promoted knows, when the claim had not reached it yet.
 BEFORE_THE_CLAIM = (
     "UPDATE awfe_workflow SET attempt = 0, attempt_started_at = NULL, started_at = NULL, owner = NULL",
@@ -145,6 +163,23 @@ async def test_no_step_begins_after_a_pause_has_returned(database: Database) -> 
         await told(handle)
         assert await violations(database.url) == []
         assert World.now.calls == ["one"]
+
+
+async def test_a_pause_is_heeded_in_the_transaction_that_finds_it(database: Database) -> None:
+    """The same for a step with a transaction of its own: what it wrote is stored, and its code does not run again."""
+    await make_table(database)
+    async with two(database) as engines:
+        handle = await engines.start(PayAtGate("one", {"one": 1}), Note("two"), until="one")
+        engines.proxy.freeze()
+        await engines.second.pause("w")
+        World.now.gates["one"].set()
+        engines.proxy.thaw()
+        first = await told(handle)
+        assert await violations(database.url) == []
+        workflow = await engines.second.get("w")
+        assert (first, workflow.position, workflow.context) == ("WorkflowPaused", 2, {"one": 1})
+        assert await paid(database) == ["one"]
+        assert World.now.calls == ["one 1"]
 
 
 # --- locking reads
@@ -242,10 +277,12 @@ async def test_one_session_takes_a_lock_once(database: Database) -> None:
 CONTROLS: list[tuple[Mutant, Test, str]] = [
     (mutants.without_token, test_a_runner_that_was_taken_over_saves_nothing, "token 1, when it was 2 already"),
     (mutants.without_fence, test_of_two_runners_one_saves, "was made twice"),
+    (mutants.without_fence, test_a_runner_that_was_taken_over_stores_no_row, "'StoreUnavailable' != 'LockLost'"),
     (mutants.without_run_id, test_a_token_that_a_replica_gives_out_again_is_good_for_one, "'done', 'done'"),
     (mutants.without_rev, test_a_move_that_is_applied_again_is_stored_once, "was made twice"),
     (mutants.without_rev, test_a_commit_whose_reply_is_lost_has_succeeded, "'StepError' == 'done'"),
     (mutants.without_request, test_no_step_begins_after_a_pause_has_returned, "had asked it not to"),
+    (mutants.without_request, test_a_pause_is_heeded_in_the_transaction_that_finds_it, "had asked it not to"),
     (mutants.without_locking_reads, test_an_edit_whose_commit_lands_late_has_succeeded, "what is stored has succeeded"),
     (mutants.without_locking_reads, test_what_is_being_claimed_is_not_deleted, r"\('done', "),
     (mutants.without_registry, test_one_session_takes_a_lock_once, "True, True"),
@@ -276,3 +313,15 @@ async def test_the_engines_statement_that_is_not_last_is_missed(
     mutants.with_the_engines_statement_first(monkeypatch)
     with pytest.raises(AssertionError, match=r"'done', 'running', \{\}"):
         await test_what_is_acknowledged_beside_a_users_statements_is_stored(database)
+
+
+@pytest.mark.databases("mysql")
+async def test_a_transaction_that_is_another_is_missed(
+    database: Database, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for what only MySQL does."""
+    mutants.without_savepoint(monkeypatch)
+    await make_table(database)
+    async with Engine(database.url, **QUICK) as engine:
+        with pytest.raises(AssertionError, match="assert 2 == 3"):
+            await test_transactional.test_of_two_that_deadlock_one_runs_again(engine, database, world, swallowed=True)
