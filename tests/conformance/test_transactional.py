@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from awfe import (
     Context,
@@ -204,6 +205,46 @@ async def test_an_error_that_was_swallowed_stores_no_half(engine: Engine, databa
         await engine.run("w")
     assert await paid(database) == []
     assert (await engine.get("w")).steps[0].state == "error"
+
+
+@pytest.mark.databases("postgresql")
+async def test_a_deferred_constraint_is_the_steps_error(engine: Engine, database: Database) -> None:
+    await database.execute("ALTER TABLE paid ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED")
+
+    async def twice(_ctx: Context, session: AsyncSession) -> None:
+        for _ in range(2):
+            await session.execute(PAY, {"name": "one"})
+
+    await engine.create_workflow("w", {}, [doing(twice)])
+    with pytest.raises(StepError) as failed:
+        await engine.run("w")
+    assert isinstance(failed.value.__cause__, IntegrityError)
+    assert (await engine.get("w")).steps[0].state == "error"
+    assert await paid(database) == []
+
+
+class Base(DeclarativeBase):
+    """Of a program that has models."""
+
+
+class Taken(Base):
+    """A row."""
+
+    __tablename__ = "taken"
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
+async def test_what_the_session_holds_is_sent_before_the_end(engine: Engine, database: Database) -> None:
+    async def add(_ctx: Context, session: AsyncSession) -> None:
+        session.add(Taken(name="x"))
+
+    for name in ("one", "two"):
+        await engine.create_workflow(name, {}, [doing(add)])
+    await engine.run("one")
+    assert await database.execute("SELECT * FROM taken") == [("x",)]
+    with pytest.raises(StepError) as failed:
+        await engine.run("two")
+    assert isinstance(failed.value.__cause__, IntegrityError)
 
 
 async def test_a_checkpoint_is_refused(engine: Engine, database: Database) -> None:

@@ -114,12 +114,12 @@ class Transaction:
             await self._database.retried(self._look, 0)
         except StoreUnavailable as refused:
             error, swallowed = refused.__cause__, self._errors[0] if self._errors else None
+            if isinstance(error, IntegrityError):
+                raise error from None
             for each in (swallowed, error):
                 if isinstance(each, Exception) and faults.is_transient(each):
                     self._errors.append(each)
                     raise each from None
-            if isinstance(error, IntegrityError):
-                raise error from None
             raise InvalidInput(_ENDED if swallowed is error else _SWALLOWED) from swallowed
         if not self._begun.is_active:
             raise InvalidInput(_ENDED)
