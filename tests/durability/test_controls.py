@@ -2,26 +2,23 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe import BaseStep, Context, Engine, TransactionalStep
+from awfe import BaseStep, Context, Engine
 from awfe.domain import moves
 from awfe.domain.context import Delta
 from awfe.testing.invariants import violations
 from awfe.testing.proxy import Fault
-from tests.conformance import test_transactional
+from tests.conformance import test_transactional_cuts as cuts
 from tests.conformance.conftest import QUICK
 from tests.conformance.steps import Hold, Note, World
-from tests.conformance.transactional_steps import PayAtGate, make_table, paid
+from tests.conformance.transactional_steps import make_table
 from tests.databases import Database
 from tests.durability import mutants
+from tests.durability import test_own_transactions as own
 from tests.durability.mutants import Mutant
 from tests.durability.two_engines import asked_again, told, two
 
@@ -87,22 +84,6 @@ async def test_of_two_runners_one_saves(database: Database) -> None:
         assert (first, second.state, second.context) == ("LockLost", "completed", {"one 2": True})
 
 
-async def test_a_runner_that_was_taken_over_stores_no_row(database: Database) -> None:
-    """Its step's own transaction is open while another engine takes the workflow over, and runs the step again."""
-    await make_table(database)
-    async with two(database) as engines:
-        handle = await engines.start(PayAtGate("one"), until="one")
-        await engines.cut_off_first("one")
-        assert (await engines.second.recover()).started == ("w",)
-        second = await engines.second.wait("w", 30)
-        engines.proxy.thaw()
-        first = await told(handle)
-        # Without the fence it is only the unique key of the attempts that keeps its row out.
-        assert await paid(database) == ["one"]
-        assert (first, second.state) == ("LockLost", "completed")
-        assert await violations(database.url) == []
-
-
 # What a replica that is promoted knows, when the claim had not reached it yet.
 BEFORE_THE_CLAIM = (
     "UPDATE awfe_workflow SET attempt = 0, attempt_started_at = NULL, started_at = NULL, owner = NULL",
@@ -165,23 +146,6 @@ async def test_no_step_begins_after_a_pause_has_returned(database: Database) -> 
         assert World.now.calls == ["one"]
 
 
-async def test_a_pause_is_heeded_in_the_transaction_that_finds_it(database: Database) -> None:
-    """The same for a step with a transaction of its own: what it wrote is stored, and its code does not run again."""
-    await make_table(database)
-    async with two(database) as engines:
-        handle = await engines.start(PayAtGate("one", {"one": 1}), Note("two"), until="one")
-        engines.proxy.freeze()
-        await engines.second.pause("w")
-        World.now.gates["one"].set()
-        engines.proxy.thaw()
-        first = await told(handle)
-        assert await violations(database.url) == []
-        workflow = await engines.second.get("w")
-        assert (first, workflow.position, workflow.context) == ("WorkflowPaused", 2, {"one": 1})
-        assert await paid(database) == ["one"]
-        assert World.now.calls == ["one 1"]
-
-
 # --- locking reads
 
 
@@ -239,30 +203,6 @@ def seen_by(seen: list[object]) -> Callable[[Context], Awaitable[None]]:
     return note
 
 
-# --- the order of a transaction
-
-
-@dataclass
-class Swallow(TransactionalStep):
-    """A statement of it fails, in code that swallows the error."""
-
-    async def work(self, ctx: Context, session: AsyncSession) -> None:
-        """Fail, and go on."""
-        ctx["paid"] = True
-        with suppress(DBAPIError):
-            await session.execute(text("SELECT 1 / 0"))
-
-
-@pytest.mark.databases("postgresql")
-async def test_what_is_acknowledged_beside_a_users_statements_is_stored(database: Database) -> None:
-    """PostgreSQL commits a transaction in which something failed to nothing, and says so to nobody."""
-    async with Engine(database.url, **QUICK) as engine:
-        await engine.create_workflow("w", {}, [Swallow()])
-        acknowledged = await told(engine.run("w"))
-        stored = await engine.get("w")
-        assert (acknowledged, stored.state.value, stored.context) == ("StepError", "error", {})
-
-
 # --- the registry
 
 
@@ -277,12 +217,20 @@ async def test_one_session_takes_a_lock_once(database: Database) -> None:
 CONTROLS: list[tuple[Mutant, Test, str]] = [
     (mutants.without_token, test_a_runner_that_was_taken_over_saves_nothing, "token 1, when it was 2 already"),
     (mutants.without_fence, test_of_two_runners_one_saves, "was made twice"),
-    (mutants.without_fence, test_a_runner_that_was_taken_over_stores_no_row, "'StoreUnavailable' != 'LockLost'"),
+    (
+        mutants.without_fence,
+        own.test_a_runner_that_was_taken_over_stores_no_row,
+        "'StoreUnavailable' != 'LockLost'",
+    ),
     (mutants.without_run_id, test_a_token_that_a_replica_gives_out_again_is_good_for_one, "'done', 'done'"),
     (mutants.without_rev, test_a_move_that_is_applied_again_is_stored_once, "was made twice"),
     (mutants.without_rev, test_a_commit_whose_reply_is_lost_has_succeeded, "'StepError' == 'done'"),
     (mutants.without_request, test_no_step_begins_after_a_pause_has_returned, "had asked it not to"),
-    (mutants.without_request, test_a_pause_is_heeded_in_the_transaction_that_finds_it, "had asked it not to"),
+    (
+        mutants.without_request,
+        own.test_a_pause_is_heeded_in_the_transaction_that_finds_it,
+        "had asked it not to",
+    ),
     (mutants.without_locking_reads, test_an_edit_whose_commit_lands_late_has_succeeded, "what is stored has succeeded"),
     (mutants.without_locking_reads, test_what_is_being_claimed_is_not_deleted, r"\('done', "),
     (mutants.without_registry, test_one_session_takes_a_lock_once, "True, True"),
@@ -312,7 +260,7 @@ async def test_the_engines_statement_that_is_not_last_is_missed(
     """The same for what only PostgreSQL does."""
     mutants.with_the_engines_statement_first(monkeypatch)
     with pytest.raises(AssertionError, match=r"'done', 'running', \{\}"):
-        await test_what_is_acknowledged_beside_a_users_statements_is_stored(database)
+        await own.test_what_is_acknowledged_beside_a_users_statements_is_stored(database)
 
 
 @pytest.mark.databases("mysql")
@@ -324,4 +272,4 @@ async def test_a_transaction_that_is_another_is_missed(
     await make_table(database)
     async with Engine(database.url, **QUICK) as engine:
         with pytest.raises(AssertionError, match="assert 2 == 3"):
-            await test_transactional.test_of_two_that_deadlock_one_runs_again(engine, database, world, swallowed=True)
+            await cuts.test_of_two_that_deadlock_one_runs_again(engine, database, world, swallowed=True)
