@@ -211,13 +211,16 @@ class Transaction:
                 self._has_slot = False
                 self._slots.release()
 
-    @staticmethod
-    async def _returned(connection: AsyncConnection) -> None:
+    async def _returned(self, connection: AsyncConnection) -> None:
         try:
             async with asyncio.timeout(_END_LIMIT):
-                await connection.close()
+                # By itself: `close()` would give back to the pool also what could not be rolled back.
+                if self._begun.is_active:
+                    await self._begun.rollback()
         except Exception:  # noqa: BLE001 - whatever it is, what was not committed is not, once the connection is gone
             await _given_up(connection)
+        else:
+            await connection.close()
 
 
 class _StepSession(Session):
