@@ -1,12 +1,12 @@
 """A transactional step: what it writes is stored together with its end, or not at all."""
 
-import asyncio
 from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from awfe import (
     Context,
@@ -14,26 +14,17 @@ from awfe import (
     InvalidInput,
     Retry,
     StepError,
-    StepTimeout,
     TransactionalStep,
-    WorkflowHalted,
-    WorkflowState,
 )
 from awfe.testing.invariants import violations
-from tests.conformance.conftest import OpenEngine
 from tests.conformance.steps import Note, World
-from tests.conformance.transactional_steps import PAY, Doing, Pay, PayAtGate, doing, make_table, paid
+from tests.conformance.transactional_steps import PAY, Doing, Pay, doing, in_use, make_table, paid
 from tests.databases import Database
 
 
 @pytest.fixture(autouse=True)
 async def _table(database: Database) -> None:
     await make_table(database)
-
-
-def checkedout(engine: Engine) -> int:
-    """Return how many data connections are in use."""
-    return engine._database.engine.pool.checkedout()  # type: ignore[attr-defined, no-any-return]  # a queue pool
 
 
 async def test_rows_and_context_are_stored_together(engine: Engine, database: Database, world: World) -> None:
@@ -43,7 +34,7 @@ async def test_rows_and_context_are_stored_together(engine: Engine, database: Da
     assert await paid(database) == ["one", "three"]
     assert world.calls == ["one 1", "two", "three 1"]
     assert await violations(database.url) == []
-    assert checkedout(engine) == 0
+    await in_use(engine, 0)
 
 
 async def test_a_failure_undoes_its_rows_and_is_saved(engine: Engine, database: Database, world: World) -> None:
@@ -57,7 +48,7 @@ async def test_a_failure_undoes_its_rows_and_is_saved(engine: Engine, database: 
     assert (await engine.restart("w")).context == {"a": 1}
     assert await paid(database) == ["one"]
     assert world.calls == ["one 1", "one 2"]
-    assert checkedout(engine) == 0
+    await in_use(engine, 0)
 
 
 async def test_retries_are_attempts_with_transactions_of_their_own(engine: Engine, database: Database) -> None:
@@ -95,7 +86,7 @@ async def test_a_part_can_be_undone(engine: Engine, database: Database) -> None:
     await engine.create_workflow("w", {}, [doing(part)])
     await engine.run("w")
     assert await paid(database) == ["stays"]
-    assert checkedout(engine) == 0
+    await in_use(engine, 0)
 
 
 async def test_a_session_used_as_a_transaction_is_fine(engine: Engine, database: Database) -> None:
@@ -155,7 +146,7 @@ async def test_nor_by_a_back_door(engine: Engine, database: Database, end: objec
         await engine.run("w")
     assert await paid(database) == []
     assert (await engine.get("w")).state == "error"
-    assert checkedout(engine) == 0
+    await in_use(engine, 0)
 
 
 async def test_a_commit_by_sql_is_an_error(engine: Engine, database: Database) -> None:
@@ -203,6 +194,46 @@ async def test_an_error_that_was_swallowed_stores_no_half(engine: Engine, databa
     assert (await engine.get("w")).steps[0].state == "error"
 
 
+@pytest.mark.databases("postgresql")
+async def test_a_deferred_constraint_is_the_steps_error(engine: Engine, database: Database) -> None:
+    await database.execute("ALTER TABLE paid ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED")
+
+    async def twice(_ctx: Context, session: AsyncSession) -> None:
+        for _ in range(2):
+            await session.execute(PAY, {"name": "one"})
+
+    await engine.create_workflow("w", {}, [doing(twice)])
+    with pytest.raises(StepError) as failed:
+        await engine.run("w")
+    assert isinstance(failed.value.__cause__, IntegrityError)
+    assert (await engine.get("w")).steps[0].state == "error"
+    assert await paid(database) == []
+
+
+class Base(DeclarativeBase):
+    """Of a program that has models."""
+
+
+class Taken(Base):
+    """A row."""
+
+    __tablename__ = "taken"
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
+async def test_what_the_session_holds_is_sent_before_the_end(engine: Engine, database: Database) -> None:
+    async def add(_ctx: Context, session: AsyncSession) -> None:
+        session.add(Taken(name="x"))
+
+    for name in ("one", "two"):
+        await engine.create_workflow(name, {}, [doing(add)])
+    await engine.run("one")
+    assert await database.execute("SELECT * FROM taken") == [("x",)]
+    with pytest.raises(StepError) as failed:
+        await engine.run("two")
+    assert isinstance(failed.value.__cause__, IntegrityError)
+
+
 async def test_a_checkpoint_is_refused(engine: Engine, database: Database) -> None:
     async def save(ctx: Context, session: AsyncSession) -> None:
         await session.execute(PAY, {"name": "one"})
@@ -224,225 +255,6 @@ async def test_what_cannot_be_kept_undoes_the_rows(engine: Engine, database: Dat
     with pytest.raises(StepError, match="ContextError"):
         await engine.run("w")
     assert await paid(database) == []
-
-
-# --- pause, stop, time-out, cancel, close
-
-
-async def test_a_stop_undoes_and_lets_go(engine: Engine, database: Database, world: World) -> None:
-    await engine.create_workflow("w", {}, [PayAtGate("one"), Note("two")])
-    handle = await engine.start("w")
-    await world.entered["one"].wait()
-    assert checkedout(engine) == 1
-    run = engine._steering.control.get("w")
-    assert run is not None
-    if database.dialect == "sqlite":
-        # There the request can't be stored beside the step's transaction: it is told in memory, as by a cancelled run.
-        run._cancelled()
-    else:
-        await engine.stop("w")
-    with pytest.raises(WorkflowHalted):
-        await handle
-    assert await paid(database) == []
-    assert (await engine.get("w")).state == "stopped"
-    assert checkedout(engine) == 0
-    world.gates["one"].set()
-    await engine.restart("w")
-    assert await paid(database) == ["one"]
-
-
-@pytest.mark.databases("mysql", "postgresql")
-@pytest.mark.parametrize(("verb", "state"), [("pause", "paused"), ("stop", "stopped")])
-async def test_a_request_that_turns_up_at_the_commit_is_heeded(
-    open_engine: OpenEngine, database: Database, world: World, verb: str, state: str
-) -> None:
-    """Asked through another engine, and unseen by the runner until its own statement finds it."""
-    engine, other = await open_engine(poll_interval=600.0), await open_engine(poll_interval=600.0)
-    engine._steering.lookout.look = _nothing  # type: ignore[attr-defined]  # deaf to bells
-    await engine.create_workflow("w", {}, [PayAtGate("one", {"a": 1}), Note("two")])
-    handle = await engine.start("w")
-    await world.entered["one"].wait()
-    asked = asyncio.create_task(getattr(other, verb)("w", *([30] if verb == "stop" else [])))
-    await asyncio.wait({asked})
-    world.gates["one"].set()
-    with pytest.raises(WorkflowHalted):
-        await handle
-    workflow = await engine.get("w")
-    if workflow.position == 2:
-        assert (workflow.state, workflow.context, await paid(database)) == (state, {"a": 1}, ["one"])
-        assert world.calls == ["one 1"]
-    else:
-        # The bell was heard first, and the stop cut it off.
-        assert (verb, await paid(database)) == ("stop", [])
-
-
-async def _nothing(*_args: object) -> None:
-    """Hear nothing."""
-
-
-async def test_a_timeout_undoes(engine: Engine, database: Database) -> None:
-    await engine.create_workflow("w", {}, [PayAtGate("one").using(timeout=0.2)])
-    with pytest.raises(StepTimeout):
-        await engine.run("w")
-    assert await paid(database) == []
-    assert checkedout(engine) == 0
-
-
-async def test_a_cancelled_caller_undoes(engine: Engine, database: Database, world: World) -> None:
-    await engine.create_workflow("w", {}, [PayAtGate("one")])
-    run = asyncio.create_task(engine.run("w"))
-    await world.entered["one"].wait()
-    run.cancel()
-    await asyncio.wait({run})
-    assert run.cancelled()
-    assert await paid(database) == []
-    assert (await engine.get("w")).state == "stopped"
-    assert checkedout(engine) == 0
-
-
-async def test_a_close_undoes_and_another_engine_goes_on(
-    open_engine: OpenEngine, database: Database, world: World
-) -> None:
-    engine = await open_engine(shutdown_grace=0.0)
-    await engine.create_workflow("w", {}, [PayAtGate("one")])
-    await engine.start("w")
-    await world.entered["one"].wait()
-    await engine.close()
-    assert await paid(database) == []
-    other = await open_engine()
-    assert (await other.get("w")).state == "paused"
-    world.gates["one"].set()
-    assert (await other.recover()).started == ("w",)
-    assert (await other.wait("w")).state == "completed"
-    assert await paid(database) == ["one"]
-
-
-async def test_what_a_fenced_body_writes_later_is_never_stored(
-    open_engine: OpenEngine, database: Database, world: World
-) -> None:
-    engine = await open_engine(stop_grace=0.1)
-    late: list[BaseException] = []
-
-    async def stubborn(_ctx: Context, session: AsyncSession) -> None:
-        await session.execute(PAY, {"name": "one"})
-        connection = await session.connection()
-        world.entered["stubborn"].set()
-        while not world.gates["stubborn"].is_set():
-            with suppress(asyncio.CancelledError):
-                await world.gates["stubborn"].wait()
-        for use in (session, connection):
-            try:
-                await use.execute(PAY, {"name": "late"})
-                await use.commit()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is looked at
-                late.append(error)
-
-    await engine.create_workflow("w", {}, [doing(stubborn)])
-    handle = await engine.start("w")
-    await world.entered["stubborn"].wait()
-    engine._steering.control.get("w")._cancelled()  # type: ignore[union-attr]  # a stop that needs no row
-    with pytest.raises(WorkflowHalted):
-        await handle
-    assert checkedout(engine) == 0
-    assert await paid(database) == []
-    world.gates["stubborn"].set()
-    async with asyncio.timeout(10):
-        while engine._steering.control:
-            await asyncio.sleep(0.01)
-    assert len(late) == 2
-    assert await paid(database) == []
-    assert checkedout(engine) == 0
-
-
-# --- again
-
-
-@pytest.mark.databases("mysql", "postgresql")
-async def test_a_lost_connection_lets_the_body_run_again(engine: Engine, database: Database, world: World) -> None:
-    async def die_once(ctx: Context, session: AsyncSession) -> None:
-        await session.execute(PAY, {"name": "one"})
-        ctx["runs"] = ctx.get("runs", 0) + 1
-        if len(world.calls) == 1:
-            me, kill = KILL[database.dialect]
-            number = (await session.execute(text(me))).scalar_one()
-            await database.execute(kill.format(number))
-        await session.execute(PAY, {"name": "two"})
-
-    await engine.create_workflow("w", {}, [doing(die_once)])
-    workflow = await engine.run("w")
-    assert (workflow.context, workflow.steps[0].attempt) == ({"runs": 1}, 1)
-    assert world.calls == ["doing 1", "doing 1"]
-    assert await paid(database) == ["one", "two"]
-    assert checkedout(engine) == 0
-
-
-KILL = {
-    "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
-    "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
-}
-
-
-@pytest.mark.databases("mysql", "postgresql")
-@pytest.mark.parametrize("swallowed", [False, True])
-async def test_of_two_that_deadlock_one_runs_again(
-    engine: Engine, database: Database, world: World, *, swallowed: bool
-) -> None:
-    await database.execute("INSERT INTO taken (name) VALUES ('a'), ('b')")
-    lock = text("SELECT name FROM taken WHERE name = :name FOR UPDATE")
-
-    async def cross(ctx: Context, session: AsyncSession) -> None:
-        await session.execute(PAY, {"name": ctx.workflow})
-        first, second = "ab" if ctx.workflow == "one" else "ba"
-        await session.execute(lock, {"name": first})
-        world.entered[ctx.workflow].set()
-        await world.entered["two" if ctx.workflow == "one" else "one"].wait()
-        with suppress(DBAPIError if swallowed else ZeroDivisionError):
-            await session.execute(lock, {"name": second})
-        with suppress(DBAPIError if swallowed else ZeroDivisionError):
-            await session.execute(PAY, {"name": f"{ctx.workflow}, then"})
-
-    for name in ("one", "two"):
-        await engine.create_workflow(name, {}, [doing(cross)])
-    await asyncio.gather(engine.run("one"), engine.run("two"))
-    assert len(world.calls) == 3
-    assert await paid(database) == ["one", "one, then", "two", "two, then"]
-
-
-async def test_a_timeout_of_the_steps_own_is_its_failure(engine: Engine, database: Database, world: World) -> None:
-    async def give_up(_ctx: Context, session: AsyncSession) -> None:
-        await session.execute(PAY, {"name": "one"})
-        raise TimeoutError
-
-    await engine.create_workflow("w", {}, [doing(give_up)])
-    with pytest.raises(StepError, match="TimeoutError"):
-        await engine.run("w")
-    assert world.calls == ["doing 1"]
-    assert await paid(database) == []
-
-
-@pytest.mark.databases("mysql", "postgresql")
-async def test_no_more_than_half_of_the_connections_are_theirs(
-    open_engine: OpenEngine, database: Database, world: World
-) -> None:
-    engine = await open_engine(pool_size=5)
-    names = [f"w{n}" for n in range(5)]
-    for name in names:
-        await engine.create_workflow(name, {}, [PayAtGate(name)])
-    handles = [await engine.start(name) for name in names]
-    async with asyncio.timeout(20):
-        while (await engine.stats())[WorkflowState.RUNNING] < len(names) or len(world.calls) < 2:
-            await asyncio.sleep(0.01)
-    assert len(world.calls) == 2
-    # One that stands in line for a transaction can be stopped.
-    waiting = next(name for name in names if f"{name} 1" not in world.calls)
-    await engine.stop(waiting)
-    names.remove(waiting)
-    for name in names:
-        world.gates[name].set()
-    ends = await asyncio.gather(*handles, return_exceptions=True)
-    assert [type(end).__name__ for end in ends].count("WorkflowStopped") == 1
-    assert await paid(database) == names
-    assert checkedout(engine) == 0
 
 
 async def test_a_step_must_take_the_session(engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """Steps that write rows of their own beside the engine's; `World` lets a test watch and hold them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe import Context, TransactionalStep
+from awfe import Context, Engine, TransactionalStep
 from tests.conformance.steps import World
 from tests.databases import Database
 
@@ -23,6 +24,13 @@ async def make_table(database: Database) -> None:
 async def paid(database: Database) -> list[str]:
     """Return what was paid, in order."""
     return sorted(name for (name,) in await database.execute("SELECT name FROM paid"))
+
+
+async def in_use(engine: Engine, count: int) -> None:
+    """Return when so many data connections are in use: that of a poll is given back in a moment."""
+    async with asyncio.timeout(10):
+        while engine._database.engine.pool.checkedout() != count:  # type: ignore[attr-defined]  # a queue pool
+            await asyncio.sleep(0.001)
 
 
 @dataclass

@@ -1,13 +1,17 @@
 """The verbs that are cut off: how each is prepared, how it is used, and what it may leave."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from awfe import BaseStep, Engine, Retry, StepError, WorkflowHalted, WorkflowNotFound
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe import BaseStep, Context, Engine, Retry, StepError, TransactionalStep, WorkflowHalted, WorkflowNotFound
 from awfe.persistence import schema
 from tests.conformance.steps import Flaky, Hold, Note, Rerun, World
+from tests.conformance.transactional_steps import PAY
 
 Act = Callable[[Engine, str], Coroutine[Any, Any, object]]
 Prepare = Callable[[Engine, str], Awaitable[None]]
@@ -24,6 +28,30 @@ STEPS: Final[list[BaseStep]] = [
 async def _created(engine: Engine, name: str) -> None:
     World.now.gates["one"].set()
     await engine.create_workflow(name, {"start": 0}, STEPS)
+
+
+@dataclass
+class PayOnce(TransactionalStep, name="tests.cancel.PayOnce"):
+    """Writes a row in the name of its workflow."""
+
+    async def work(self, ctx: Context, session: AsyncSession) -> None:
+        """Pay."""
+        await session.execute(PAY, {"name": ctx.workflow})
+        ctx["paid"] = True
+
+
+async def _paying(engine: Engine, name: str) -> None:
+    async with engine._database.engine.begin() as connection:
+        await connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS paid (name VARCHAR(80) NOT NULL)")
+    await engine.create_workflow(name, {"start": 0}, [PayOnce(), Note("two")])
+
+
+async def paid_wrongly(engine: Engine, names: Iterable[str]) -> list[str]:
+    """Return what is wrong with the rows of workflows that are all completed by now."""
+    async with engine._database.engine.connect() as connection:
+        rows = Counter((await connection.exec_driver_sql("SELECT name FROM paid")).scalars())
+        await connection.rollback()
+    return [f"{name}: its row is there {rows[name]} times" for name in names if rows[name] != 1]
 
 
 async def _running(engine: Engine, name: str) -> None:
@@ -86,12 +114,14 @@ class Verb:
     """One verb. `between`: the states that it may leave when it is cut off, besides those of not at all and whole.
 
     `on`: whether it acts on an engine that all its cases share, or on one of its own, that is open or closed then.
+    `wrong`: what is wrong with rows of their own, when all workflows are completed.
     """
 
     act: Act
     prepare: Prepare = _created
     between: tuple[str, ...] = ()
     on: Literal["shared", "open", "closed"] = "shared"
+    wrong: Callable[[Engine, Iterable[str]], Awaitable[list[str]]] | None = None
 
 
 VERBS: Final = {
@@ -99,6 +129,9 @@ VERBS: Final = {
     "open, empty": Verb(lambda engine, _name: engine.open(), _emptied, on="closed"),
     "create_workflow": Verb(_create, _nothing),
     "run": Verb(lambda engine, name: engine.run(name), between=("stopped",)),
+    "run, transactional": Verb(
+        lambda engine, name: engine.run(name), _paying, between=("stopped",), wrong=paid_wrongly
+    ),
     "start": Verb(_start),
     "wait": Verb(_wait, _running),
     "pause": Verb(lambda engine, name: engine.pause(name), _running),

@@ -3,7 +3,6 @@
 Each takes it out of the real code for one test, and says what then goes wrong.
 """
 
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,12 +10,15 @@ import pytest
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, or_, update
 from sqlalchemy.sql import visitors
 
+from awfe.domain.context import Context
 from awfe.domain.moves import Head
 from awfe.errors import LockLost
+from awfe.execution import transactional
 from awfe.execution.tenure import Tenure
 from awfe.persistence import reads, writes
 from awfe.persistence.locks.shared import SharedLocks
 from awfe.persistence.schema import workflow
+from awfe.persistence.transaction import Transaction
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
@@ -73,23 +75,37 @@ def without_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SharedLocks, "registered", lambda _locks, _key: False)
 
 
-async def compose(users: Awaitable[None], engines: Awaitable[bool]) -> None:
-    """Do what a user does in a transaction first, and what the engine does last."""
-    await users
-    assert await engines
-
-
 def with_the_engines_statement_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its statement first, the engine does not hear that the transaction has failed since.
 
     PostgreSQL answers the COMMIT with a ROLLBACK: what was acknowledged is lost.
     """
+    later: list[Callable[[], Awaitable[object]]] = []
+    commit = Transaction._commit
 
-    async def reverse(users: Awaitable[None], engines: Awaitable[bool]) -> None:
-        assert await engines
-        await users
+    async def begin_only(step: Any, transaction: Transaction, _passing: object, ctx: Context) -> None:
+        await transaction.begin()
+        transaction._is_sound = True
+        later.append(lambda: step.work(ctx, transaction.session))
 
-    monkeypatch.setattr(sys.modules[__name__], "compose", reverse)
+    async def work_and_commit(transaction: Transaction) -> None:
+        await later.pop()()
+        await commit(transaction)
+
+    monkeypatch.setattr(transactional, "_work", begin_only)
+    monkeypatch.setattr(Transaction, "_commit", work_and_commit)
+
+
+def without_savepoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the savepoint nobody sees that a step's transaction was rolled back on the way, and another begun.
+
+    On MySQL a deadlock does that: of a step that swallows its error the second half is stored, as a whole.
+    """
+
+    async def look(_transaction: Transaction) -> None:
+        pass
+
+    monkeypatch.setattr(Transaction, "_look", look)
 
 
 def _fence_without(monkeypatch: pytest.MonkeyPatch, *binds: str) -> None:

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from awfe import BaseStep, Context, Engine, Handle, Retry, StepError, WorkflowHalted
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe import BaseStep, Context, Engine, Handle, Retry, StepError, TransactionalStep, WorkflowHalted
 
 
 class Stage:
@@ -31,6 +34,11 @@ class Stage:
         descriptor = os.open(self._directory / workflow, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.write(descriptor, f"{text}\n".encode())
         os.close(descriptor)
+
+    def mark_once(self, workflow: str, text: str) -> None:
+        """Add a line that is not there yet."""
+        if text.split() not in self.marks(workflow):
+            self.mark(workflow, text)
 
     def marks(self, workflow: str) -> list[list[str]]:
         """Return the marks of a workflow, each split into words."""
@@ -83,6 +91,34 @@ class Again(Act, name="tests.sweep.Again"):
     """The same, and may be repeated after an interruption."""
 
     on_interrupt = "rerun"
+
+
+@dataclass
+class Pay(TransactionalStep, name="tests.sweep.Pay"):
+    """Writes a row, and fails in its first attempts; its code may run more than once in one of them."""
+
+    sets: dict[str, Any] = field(default_factory=dict)
+    fails: int = 0
+    holds: bool = False
+
+    async def work(self, ctx: Context, session: AsyncSession) -> None:
+        """Do all that."""
+        stage, name, attempt = Stage.now, ctx.workflow, ctx.step.attempt
+        at = f"{ctx.step.position} {attempt}"
+        stage.mark_once(name, f"begin {at}")
+        await session.execute(_PAY, {"name": name, "position": ctx.step.position})
+        ctx.update(self.sets)
+        ctx[f"by{ctx.step.position}"] = attempt
+        if self.holds:
+            await stage.hold(name, stubborn=False)
+        if attempt <= self.fails:
+            message = f"attempt {attempt} fails"
+            raise ValueError(message)
+        stage.mark_once(name, f"end {at}")
+
+
+PAID = "CREATE TABLE IF NOT EXISTS sweep_paid (name VARCHAR(200) NOT NULL, position INTEGER NOT NULL)"
+_PAY = text("INSERT INTO sweep_paid (name, position) VALUES (:name, :position)")
 
 
 @dataclass(frozen=True)
@@ -247,6 +283,13 @@ SCENARIOS: dict[str, Scenario] = {
     "close": Scenario(HELD, _close, ALL, arrive=Actor.begin, after="error", settings=SOON),
     "close_rerun": Scenario(
         _between(Again, holds=True), _close, ALL, arrive=Actor.begin, after="paused", settings=SOON
+    ),
+    "pays": Scenario((A, Pay({"b": 2}), Pay({"c": 3})), Actor.run, ALL),
+    "pays_not": Scenario((A, Pay({"b": 2}, fails=1), C), Actor.run, ALL, after="error"),
+    "pays_again": Scenario((A, Pay({"b": 2}, fails=1).using(retry=Retry(attempts=2, wait=0.0)), C), Actor.run, ALL),
+    "pays_later": Scenario((A, Pay({"b": 2}, holds=True), C), _recover, ALL, prepared="orphan"),
+    "pays_not_yet": Scenario(
+        (A, Pay({"b": 2}, holds=True), C), _close, ALL, arrive=Actor.begin, after="paused", settings=SOON
     ),
     "close_between": Scenario(HELD, _close_between, ALL, arrive=Actor.begin, after="paused"),
 }

@@ -5,11 +5,11 @@ The marks tell what happened, the row and the history what is stored. Each check
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from awfe import Event, Workflow
-from tests.durability.scenarios import Scenario
+from tests.durability.scenarios import Pay, Scenario
 
 Marks = Sequence[Sequence[str]]
 _VERBS = ("pause", "stop", "reset", "reset_from", "skip", "update_context")
@@ -35,6 +35,7 @@ class Life:
     left: Left | None
     workflow: Workflow | None
     history: Sequence[Event]
+    paid: Counter[int] = field(default_factory=Counter)
 
 
 def after_the_crash(life: Life) -> Iterator[str]:
@@ -46,6 +47,7 @@ def after_the_crash(life: Life) -> Iterator[str]:
     yield from _verbs(life)
     yield from _steps(life)
     yield from _interrupted(life, life.left)
+    yield from _paid(life)
 
 
 def _gone(life: Life) -> Iterator[str]:
@@ -94,7 +96,7 @@ def _interrupted(life: Life, left: Left) -> Iterator[str]:
     step = life.workflow.steps[(left.position or 0) - 1]
     if left.between:
         expected = {"paused", "stopped", "completed"}
-    elif step.impl == "tests.sweep.Again":
+    elif step.impl in ("tests.sweep.Again", "tests.sweep.Pay"):
         expected = {"completed", "paused", "stopped"}
     else:
         expected = {"error"}
@@ -115,6 +117,7 @@ def in_the_end(life: Life) -> Iterator[str]:
         return
     yield from _bodies(life)
     yield from _silent_reruns(life)
+    yield from _paid(life)
     expected = expected_context(life)
     if life.workflow.context != expected:
         yield f"its context is {life.workflow.context}, and should be {expected}"
@@ -132,6 +135,15 @@ def _bodies(life: Life) -> Iterator[str]:
     for at, cause in stored.items():
         if cause == "step_completed" and at not in ended:
             yield f"attempt {at[1]} of step {at[0]} is completed, and never came to its end"
+
+
+def _paid(life: Life) -> Iterator[str]:
+    """Yield transactional steps whose row is not there exactly once when they are completed, and not at all before."""
+    completed = Counter(event.step for event in life.history if event.cause == "step_completed")
+    for position, step in enumerate(life.scenario.steps, 1):
+        wanted, there = completed[position] if isinstance(step, Pay) else 0, life.paid[position]
+        if there != wanted:
+            yield f"step {position} was completed {wanted} times, and its row is there {there} times"
 
 
 def _silent_reruns(life: Life) -> Iterator[str]:

@@ -1,13 +1,14 @@
 """Who prepares the workflows of a sweep, and brings to its end what a disturbed engine has left."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from awfe import Engine, StepError, Workflow, WorkflowNotFound
 from tests.databases import Database
 from tests.durability import sweep_check
-from tests.durability.scenarios import SCENARIOS, START, Stage
+from tests.durability.scenarios import PAID, SCENARIOS, START, Stage
 from tests.durability.sweep_check import Left, Life
 
 # A step that was interrupted, and one that fails once.
@@ -32,6 +33,8 @@ class Operator:
 
     async def prepare(self, name: str) -> None:
         """Bring a new workflow to where the scenario begins."""
+        if not self.names:
+            await self._database.execute(PAID)
         self.names.append(name)
         prepared = self.scenario.prepared
         if prepared == "nothing":
@@ -70,7 +73,9 @@ class Operator:
             history = await self.engine.history(name)
         except WorkflowNotFound:
             workflow, history = None, []
-        return Life(name, self.scenario, Stage.now.marks(name), left, workflow, history)
+        rows = await self._database.execute("SELECT position FROM sweep_paid WHERE name = :name", {"name": name})
+        paid = Counter(int(position) for (position,) in rows)
+        return Life(name, self.scenario, Stage.now.marks(name), left, workflow, history, paid)
 
     async def _nobody_runs(self, names: Iterable[str]) -> None:
         """Wait until the server has seen that the runners are gone; their leases have run out at once."""

@@ -187,6 +187,8 @@ class Sweep:
                 if left and left[0] == "running":
                     self.wrong.append(f"{name}: it was left running")
                 await finish(engine, name)
+            if self._verb.wrong is not None:
+                self.wrong += await self._verb.wrong(engine, self._names)
         self.wrong += await violations(self._url, self._names)
 
 
@@ -200,7 +202,8 @@ def test_a_verb_that_is_cut_off(database: Database, verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", VERBS if LONG else ["open, empty", "create_workflow", "run", "stop", "recover", "close"]
+    "verb",
+    VERBS if LONG else ["open, empty", "create_workflow", "run", "run, transactional", "stop", "recover", "close"],
 )
 def test_a_verb_that_is_cut_off_on_uvloop(database: Database, verb: str) -> None:
     uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")

@@ -1,29 +1,24 @@
 """What each protection of the protocol is for; at the end, that its test fails without it."""
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe import BaseStep, Context, Engine
-from awfe.domain import moves, verbs
+from awfe.domain import moves
 from awfe.domain.context import Delta
-from awfe.domain.moves import NOBODY
-from awfe.persistence import writes
-from awfe.persistence.reads import locked_with_log
 from awfe.testing.invariants import violations
 from awfe.testing.proxy import Fault
+from tests.conformance import test_transactional_cuts as cuts
 from tests.conformance.conftest import QUICK
 from tests.conformance.steps import Hold, Note, World
+from tests.conformance.transactional_steps import make_table
 from tests.databases import Database
 from tests.durability import mutants
+from tests.durability import test_own_transactions as own
 from tests.durability.mutants import Mutant
 from tests.durability.two_engines import asked_again, told, two
 
@@ -208,32 +203,6 @@ def seen_by(seen: list[object]) -> Callable[[Context], Awaitable[None]]:
     return note
 
 
-# --- the order of a transaction
-
-
-async def pay(session: AsyncSession) -> None:
-    """Be a user's statement that fails, in code that swallows the error."""
-    with suppress(DBAPIError):
-        await session.execute(text("SELECT 1 / 0"))
-
-
-@pytest.mark.databases("postgresql")
-async def test_what_is_acknowledged_beside_a_users_statements_is_stored(database: Database) -> None:
-    """PostgreSQL commits a transaction in which something failed to nothing, and says so to nobody."""
-    async with Engine(database.url, **QUICK) as engine:
-        await engine.create_workflow("w", {}, [Note("one")])
-
-        async def work(session: AsyncSession) -> None:
-            head, progress = await locked_with_log(session, "w", None)
-            delta = Delta.of({"paid": True}, ())
-            move = verbs.update_context(head, progress, NOBODY, datetime.now(UTC), delta=delta)
-            await mutants.compose(pay(session), writes.put(session, move, secrets.token_hex(16)))
-
-        acknowledged = await told(engine._database.write(work))
-        stored = (await engine.get("w")).context
-        assert (acknowledged, stored) == ("StoreUnavailable", {})
-
-
 # --- the registry
 
 
@@ -248,10 +217,20 @@ async def test_one_session_takes_a_lock_once(database: Database) -> None:
 CONTROLS: list[tuple[Mutant, Test, str]] = [
     (mutants.without_token, test_a_runner_that_was_taken_over_saves_nothing, "token 1, when it was 2 already"),
     (mutants.without_fence, test_of_two_runners_one_saves, "was made twice"),
+    (
+        mutants.without_fence,
+        own.test_a_runner_that_was_taken_over_stores_no_row,
+        "'StoreUnavailable' != 'LockLost'",
+    ),
     (mutants.without_run_id, test_a_token_that_a_replica_gives_out_again_is_good_for_one, "'done', 'done'"),
     (mutants.without_rev, test_a_move_that_is_applied_again_is_stored_once, "was made twice"),
     (mutants.without_rev, test_a_commit_whose_reply_is_lost_has_succeeded, "'StepError' == 'done'"),
     (mutants.without_request, test_no_step_begins_after_a_pause_has_returned, "had asked it not to"),
+    (
+        mutants.without_request,
+        own.test_a_pause_is_heeded_in_the_transaction_that_finds_it,
+        "had asked it not to",
+    ),
     (mutants.without_locking_reads, test_an_edit_whose_commit_lands_late_has_succeeded, "what is stored has succeeded"),
     (mutants.without_locking_reads, test_what_is_being_claimed_is_not_deleted, r"\('done', "),
     (mutants.without_registry, test_one_session_takes_a_lock_once, "True, True"),
@@ -280,5 +259,17 @@ async def test_the_engines_statement_that_is_not_last_is_missed(
 ) -> None:
     """The same for what only PostgreSQL does."""
     mutants.with_the_engines_statement_first(monkeypatch)
-    with pytest.raises(AssertionError, match=r"\('done', \{\}\)"):
-        await test_what_is_acknowledged_beside_a_users_statements_is_stored(database)
+    with pytest.raises(AssertionError, match=r"'done', 'running', \{\}"):
+        await own.test_what_is_acknowledged_beside_a_users_statements_is_stored(database)
+
+
+@pytest.mark.databases("mysql")
+async def test_a_transaction_that_is_another_is_missed(
+    database: Database, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for what only MySQL does."""
+    mutants.without_savepoint(monkeypatch)
+    await make_table(database)
+    async with Engine(database.url, **QUICK) as engine:
+        with pytest.raises(AssertionError, match="assert 2 == 3"):
+            await cuts.test_of_two_that_deadlock_one_runs_again(engine, database, world, swallowed=True)

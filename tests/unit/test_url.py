@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL, make_url
 
+from awfe import urls as module
 from awfe.errors import ConfigError
-from awfe.persistence import url as module
-from awfe.persistence.url import DRIVERS, resolve, shown
+from awfe.urls import DRIVERS, resolve, shown
 
 PASSWORD = "s3cret"  # noqa: S105 - of nobody
 

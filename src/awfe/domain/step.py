@@ -64,7 +64,9 @@ class BaseStep:
             if close and attribute not in POLICIES and not callable(vars(cls)[attribute]):
                 msg = f"{cls.__qualname__}: {attribute!r} is not a policy; did you mean {close[0]!r}?"
                 raise InvalidInput(msg)
-        registry.register(cls, name, aliases)
+        if cls.__module__ != __name__:
+            # Those of this module are there to be derived from.
+            registry.register(cls, name, aliases)
 
     async def work(self, ctx: Context) -> Waiting | None:
         """Do the step's work; called once for each attempt. Results go into `ctx`.
@@ -102,6 +104,10 @@ class TransactionalStep(_AnyStep):  # type: ignore[misc]  # see there
 
     on_interrupt: ClassVar[OnInterrupt] = "rerun"
 
+    def __init_subclass__(cls, *, name: str | None = None, aliases: tuple[str, ...] = (), **kwargs: Any) -> None:
+        """Register the class under its names; here for type checkers."""
+        super().__init_subclass__(name=name, aliases=aliases, **kwargs)
+
     @property
     def is_transactional(self) -> bool:
         """Whether this one needs the session; one that does not is run as any other step, without."""
@@ -127,7 +133,7 @@ def _overrides(step: BaseStep) -> dict[str, Any]:
 
 def policies_of(step: BaseStep) -> Policies:
     """Return the policies of a step: those of its class, then those of this use; raises `InvalidInput`."""
-    given = {name: getattr(step, name) for name in POLICIES} | _overrides(step)
+    given = {name: _declared(step, name) for name in POLICIES} | _overrides(step)
     try:
         policies = msgspec.convert(msgspec.to_builtins(given), Policies)
     except (TypeError, msgspec.ValidationError) as error:
@@ -137,6 +143,12 @@ def policies_of(step: BaseStep) -> Policies:
         msg = f"{type(step).__qualname__}: timeout={policies.timeout!r}; give seconds above 0, or None"
         raise InvalidInput(msg)
     return policies
+
+
+def _declared(step: BaseStep, policy: str) -> Any:
+    """Return what a class says of a policy; with a property it may depend on the step's arguments."""
+    value = getattr(type(step), policy)
+    return getattr(step, policy) if isinstance(value, property) else value
 
 
 class StepSpec(msgspec.Struct, frozen=True):

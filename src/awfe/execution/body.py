@@ -76,6 +76,9 @@ class Body:
         return None
 
     def _ended(self, _task: object) -> None:
+        if not self._begun:
+            # It was cancelled before its first line, and nobody awaits it any more.
+            self.led.close()
         # What it started and left behind belongs to others now, who may cancel it.
         self.left_alone = False
         for shield in tuple(self.shielding):

@@ -15,8 +15,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from awfe import urls
 from awfe.errors import AwfeError, ConfigError, StoreUnavailable
-from awfe.persistence import faults, opening, schema, url
+from awfe.persistence import faults, opening, schema
 from awfe.settings import Settings
 from awfe.shielding import cut_once, to_the_end
 
@@ -68,10 +69,10 @@ class Database:
     def __init__(self, db: str | URL | Mapping[str, Any] | AsyncEngine, settings: Settings, log: Any) -> None:
         """Check what was given; nothing is connected yet."""
         self._given = db if isinstance(db, AsyncEngine) else None
-        self.url = url.check(db.url) if isinstance(db, AsyncEngine) else url.resolve(db)
+        self.url = urls.check(db.url) if isinstance(db, AsyncEngine) else urls.resolve(db)
         self.settings = settings
         self.log = log
-        self.kind: Kind = self.url.get_backend_name()  # type: ignore[assignment]  # url.check leaves only these
+        self.kind: Kind = self.url.get_backend_name()  # type: ignore[assignment]  # urls.check leaves only these
         self.instance = ""
         self.max_context_bytes = settings.max_context_bytes
         self.on_engine: list[Callable[[AsyncEngine], None]] = []
@@ -79,7 +80,7 @@ class Database:
 
     def __str__(self) -> str:
         """Name the database, without its password."""
-        return url.shown(self.url)
+        return urls.shown(self.url)
 
     def make_engine(self, size: int, **options: Any) -> AsyncEngine:
         """Return an engine with a pool of this size; the caller disposes of it."""

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, AsyncTransaction
 from sqlalchemy.orm import Session
 
@@ -110,22 +110,28 @@ class Transaction:
         What it raises is the step's own error.
         """
         await self.session.flush()
-        assert self._connection is not None  # noqa: S101 - it was begun, and is ended after the step's code
         try:
-            if self._database.kind == "postgresql":
-                # What is deferred would fail in the COMMIT, where nobody could tell whose error it is.
-                await self._connection.execute(_SEE_CONSTRAINTS)
-            await self._connection.execute(_SEE_MARK)
-        except DBAPIError as error:
-            first = self._errors[0]
-            if faults.is_transient(first) and isinstance(first, Exception):
-                raise first from None
-            if faults.is_transient(error) or isinstance(error, IntegrityError):
-                raise
-            raise InvalidInput(_ENDED if first is error else _SWALLOWED) from first
+            await self._database.retried(self._look, 0)
+        except StoreUnavailable as refused:
+            error, swallowed = refused.__cause__, self._errors[0] if self._errors else None
+            if isinstance(error, IntegrityError):
+                raise error from None
+            for each in (swallowed, error):
+                if isinstance(each, Exception) and faults.is_transient(each):
+                    self._errors.append(each)
+                    raise each from None
+            raise InvalidInput(_ENDED if swallowed is error else _SWALLOWED) from swallowed
         if not self._begun.is_active:
             raise InvalidInput(_ENDED)
         self._is_sound = True
+
+    async def _look(self) -> None:
+        """Do statements that fail in a transaction that is another, or in which something has failed."""
+        assert self._connection is not None  # noqa: S101 - it was begun, and is ended after the step's code
+        if self._database.kind == "postgresql":
+            # What is deferred would fail in the COMMIT, where nobody could tell whose error it is.
+            await self._connection.execute(_SEE_CONSTRAINTS)
+        await self._connection.execute(_SEE_MARK)
 
     def was_broken_by(self, error: Exception) -> bool:
         """Tell whether what a step raised came of its transaction and may pass; else the transaction is still sound."""
@@ -205,13 +211,16 @@ class Transaction:
                 self._has_slot = False
                 self._slots.release()
 
-    @staticmethod
-    async def _returned(connection: AsyncConnection) -> None:
+    async def _returned(self, connection: AsyncConnection) -> None:
         try:
             async with asyncio.timeout(_END_LIMIT):
-                await connection.close()
+                # By itself: `close()` would give back to the pool also what could not be rolled back.
+                if self._begun.is_active:
+                    await self._begun.rollback()
         except Exception:  # noqa: BLE001 - whatever it is, what was not committed is not, once the connection is gone
             await _given_up(connection)
+        else:
+            await connection.close()
 
 
 class _StepSession(Session):

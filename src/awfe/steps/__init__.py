@@ -8,5 +8,6 @@ from awfe.steps.each import ForEach
 from awfe.steps.failed import Failed, HostFailed, HttpFailed
 from awfe.steps.http import Http
 from awfe.steps.shell import Shell, ShellError
+from awfe.steps.sql import Sql
 
-__all__ = ["Failed", "ForEach", "HostFailed", "Http", "HttpFailed", "Secret", "Shell", "ShellError"]
+__all__ = ["Failed", "ForEach", "HostFailed", "Http", "HttpFailed", "Secret", "Shell", "ShellError", "Sql"]

@@ -209,5 +209,8 @@ class _Nothing:
     def throw(self, _error: BaseException) -> NoReturn:
         raise asyncio.CancelledError
 
+    def close(self) -> None:
+        pass
+
     def write_output(self, _text: str) -> None:
         pass

@@ -10,7 +10,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from awfe.persistence import url as urls
+from awfe import urls
 
 _CHUNK: Final = 500
 _REQUESTS: Final = ("pause", "stop")

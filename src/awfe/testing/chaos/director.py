@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from awfe import urls
 from awfe.domain.states import WorkflowState
 from awfe.engine import Engine
-from awfe.persistence import url as urls
 from awfe.testing.chaos.crowd import Crowd
 from awfe.testing.chaos.disturbances import Disturbances
 from awfe.testing.chaos.finish import finish
