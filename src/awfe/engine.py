@@ -26,7 +26,8 @@ class Engine(Lifecycle):
     """Creates, runs, steers and reads workflows in one database.
 
     `db` is a URL, the gem's mapping (`adapter`, `host`, …), or a SQLAlchemy `AsyncEngine`, of which awfe only takes the
-    way to connect. `redirect`, a function of one string or an object with `write`, gets what steps print. Settings
+    way to connect. `redirect`, a function of one string or an object with `write`, gets what steps print. `secrets`, a
+    function of a name, async or not, knows the text of each `Secret`; by default the environment has them. Settings
     are keywords, or a `Settings`, or `AWFE_…` in the environment. Raises `ConfigError`. Use it as `async with`, or call
     `open()` and `close()`, from any task of one loop. Every verb raises `EngineNotOpen` when it is not open,
     `StoreUnavailable` when the database does not answer, `WorkflowNotFound`, and `WorkflowCorrupt` for one whose rows

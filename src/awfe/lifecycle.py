@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import os
-import secrets
 import socket
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from awfe.execution.crew import Crew, Hook, Log
 from awfe.execution.gate import Gate
 from awfe.execution.line import Line
 from awfe.execution.output import Redirect, writer_to
+from awfe.execution.secrets import Resolver, Secrets
 from awfe.execution.steering import Steering
 from awfe.persistence.locks import Locks, bell_for, locks_for
 from awfe.persistence.reads import Reads
@@ -42,6 +43,7 @@ class Lifecycle:
         *,
         logger: Log | None = None,
         redirect: Redirect | None = None,
+        secrets: Resolver | None = None,
         settings: Settings | None = None,
         **overrides: Any,
     ) -> None:
@@ -56,7 +58,7 @@ class Lifecycle:
         self._reads = Reads(self._database)
         self._writes = Writes(self._database, self._announcer.tell)
         self._crew = Crew(
-            owner=f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(8)}",
+            owner=f"{socket.gethostname()[:60]}:{os.getpid()}:{token_hex(8)}",
             settings=self.settings,
             reads=self._reads,
             writes=self._writes,
@@ -64,6 +66,7 @@ class Lifecycle:
             log=self._log,
             clock=lambda: datetime.now(UTC),
             write_output=writer_to(redirect, self._log),
+            secrets=Secrets(secrets),
         )
         self._steering = Steering(self._crew, self._gate)
         self._lock_database = self._database

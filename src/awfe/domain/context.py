@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from awfe.domain.values import check_key, decode, encode
+from awfe.domain.secret import Revealed, Secret, from_environment, replaced, revealed
+from awfe.domain.values import check_key, decode, encode, mentions_secret
 from awfe.errors import ContextError, InvalidInput
 
 
@@ -78,6 +79,12 @@ class Services(Protocol):
     def output(self, text: str) -> None:
         """Pass on what the step prints."""
 
+    def secret(self, secret: Secret) -> Revealed:
+        """Return the text of a secret; raises `ConfigError` for one that is not known."""
+
+    def inspect(self, delta: Delta) -> None:
+        """Refuse a change that may not be saved."""
+
     @property
     def stop_requested(self) -> bool:
         """Tell whether the step is asked to end."""
@@ -87,6 +94,12 @@ class _Detached:
     """Serves a context that no engine made: a checkpoint keeps the changes, output goes nowhere."""
 
     stop_requested = False
+
+    def secret(self, secret: Secret) -> Revealed:
+        return revealed(secret, from_environment(secret.name))
+
+    def inspect(self, delta: Delta) -> None:
+        pass
 
     def output(self, text: str) -> None:
         pass
@@ -143,7 +156,8 @@ class Context(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         """Return the context's own value."""
         if key not in self._live:
-            self._live[key] = decode(self._encoded[key])
+            value = decode(data := self._encoded[key])
+            self._live[key] = self.reveal(value) if mentions_secret(data) else value
         return self._live[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -170,6 +184,13 @@ class Context(MutableMapping[str, Any]):
     def __contains__(self, key: object) -> bool:
         """Tell whether a key is set, without handing its value out."""
         return key in self._encoded
+
+    def reveal(self, value: Any) -> Any:
+        """Return a value with the texts of its secrets; what is read from the context, or an argument, has them.
+
+        Raises `ConfigError` for a secret that is not known.
+        """
+        return replaced(value, self._services.secret)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the context's own value, set to a copy of the default where there was none."""
@@ -204,6 +225,13 @@ class Context(MutableMapping[str, Any]):
         """Return a copy of the values as they are now, encoded: what `attached` begins with."""
         return self._encoded | {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
 
+    def having(self, values: Mapping[str, Any]) -> "Context":
+        """Return a view that has these values, too; what changes in it is changed nowhere else."""
+        about: dict[str, Any] = {"workflow": self.workflow, "step": self.step, "log": self.log}
+        view = Context.attached(self.snapshot(), self._services, **about)
+        view.update(values)
+        return view
+
     def collect(self) -> Delta:
         """Return what has changed since the last commit; encodes again only what was handed out."""
         for key, value in self._live.items():
@@ -214,7 +242,9 @@ class Context(MutableMapping[str, Any]):
             if key in self._removed or self._committed.get(key) != data
         }
         self._collected = dict(self._removed)
-        return Delta(changed, tuple(key for key in self._removed if key in self._committed))
+        delta = Delta(changed, tuple(key for key in self._removed if key in self._committed))
+        self._services.inspect(delta)
+        return delta
 
     def commit(self, delta: Delta) -> None:
         """Take the change that was collected last as saved."""

@@ -13,10 +13,12 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo, too_large
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
+from awfe.domain.secret import Revealed, Secret
 from awfe.domain.step import BaseStep
 from awfe.errors import ContextError, InvalidInput
 from awfe.execution.body import Body
 from awfe.execution.crew import Crew
+from awfe.execution.secrets import Keyring, Secrets
 
 
 class Cut(IntEnum):
@@ -47,6 +49,7 @@ class Attempt:
         self._crew = crew
         self._step = step
         self.name = f"step {info.position} ({info.name}) of {head.name!r}"
+        self._keyring = Keyring(crew.secrets)
         self._checkpoint = checkpoint
         self._info = info
         self._workflow = head.name
@@ -84,8 +87,20 @@ class Attempt:
 
     def output(self, text: str) -> None:
         """Pass a text on, and keep the tail."""
-        self._tail.add(text)
-        self._crew.write_output(text)
+        self._print(self._keyring.passed(text))
+
+    def _print(self, text: str) -> None:
+        if text:
+            self._tail.add(text)
+            self._crew.write_output(text)
+
+    def secret(self, secret: Secret) -> Revealed:
+        """Return the text of a secret; raises `ConfigError`."""
+        return self._keyring.secret(secret)
+
+    def inspect(self, delta: Delta) -> None:
+        """Refuse a change that holds the text of a secret."""
+        self._keyring.refuse_texts(delta)
 
     async def checkpoint(self, ctx: Context) -> None:
         """Save what the step has changed so far; a step that does nothing else can be cut off here, too."""
@@ -106,12 +121,12 @@ class Attempt:
         """Run the step to its end, or until its grace is over."""
         info = self._info
         about = {"workflow": self._workflow, "step": info.name, "position": info.position, "attempt": info.attempt}
-        log = _StepLog(self._crew.log, about)
+        log = _StepLog(self._crew.log, about, self._crew.secrets)
         ctx = Context.attached(committed, self, workflow=self._workflow, step=info, log=log)
         if timeout is not None:
             self._timeout_timer = self._loop.call_later(timeout, self.cut, Cut.TIMEOUT, grace)
         if self._cut is Cut.NONE:
-            self._body = Body(self._work(ctx), f"awfe {self.name}", self._blocked)
+            self._body = Body(self._work(ctx, committed), f"awfe {self.name}", self._blocked)
             self.task = self._body.task
             self.task.add_done_callback(self._end)
             while not self._over.done():
@@ -134,7 +149,8 @@ class Attempt:
         if not self._over.done():
             self._over.set_result(None)
 
-    async def _work(self, ctx: Context) -> None:
+    async def _work(self, ctx: Context, committed: dict[str, bytes]) -> None:
+        self._step = await self._keyring.open_for(self._step, committed)
         for hook in self._crew.before_step:
             await hook(ctx)
         result: object = await self._step.work(ctx)  # type: ignore[func-returns-value]  # checked here
@@ -161,8 +177,9 @@ class Attempt:
             cause = error
             error = TimeoutError(f"took longer than its timeout of {timeout:g} s")
             error.__cause__ = cause
-        self.error = error
-        self.described = self._description(error)
+        self._print(self._keyring.passed("", last=True))
+        self.error = None if error is None else self._crew.secrets.hide(error)
+        self.described = self._description(self.error)
         begun = self.task is not None and not (self.task.done() and self.task.cancelled())
         return Outcome(self._ending(error), delta, self._tail.text(), self.described, alive, begun)
 
@@ -184,7 +201,7 @@ class Attempt:
 
     def _description(self, error: BaseException | None) -> ErrorInfo | None:
         expected = isinstance(error, asyncio.CancelledError) and self._cut is not Cut.NONE
-        return None if error is None or expected else ErrorInfo.of(error)
+        return None if error is None or expected else self._crew.secrets.described(error)
 
     def _collected(self, ctx: Context) -> tuple[Delta, ContextError | None]:
         try:
@@ -216,7 +233,17 @@ class _Tail:
 
 
 class _StepLog(logging.LoggerAdapter[Any]):
-    """Names the workflow and the step before each message, and in its `extra`."""
+    """Names the workflow and the step before each message, and in its `extra`; masks secrets."""
+
+    def __init__(self, log: Any, about: dict[str, Any], secrets: Secrets) -> None:
+        super().__init__(log, about)
+        self._secrets = secrets
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if self.isEnabledFor(level):
+            msg, args = self._secrets.hide_logged(msg, args, kwargs)
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+            super().log(level, msg, *args, **kwargs)
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         about = self.extra or {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from awfe.domain.context import Context
 from awfe.execution.line import Line
+from awfe.execution.secrets import Secrets
 from awfe.persistence.locks import Bell, Locks
 from awfe.persistence.reads import Reads
 from awfe.persistence.writes import Writes
@@ -29,6 +30,7 @@ class Crew:
     log: Log
     clock: Callable[[], datetime]
     write_output: Callable[[str], None]
+    secrets: Secrets = field(default_factory=Secrets)
     before_step: list[Hook] = field(default_factory=list)
     after_step: list[Hook] = field(default_factory=list)
     locks: Locks = field(init=False)

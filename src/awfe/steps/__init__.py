@@ -1,8 +1,20 @@
-"""Steps that most runbooks need. What an extra brings is imported when such a step runs."""
+"""Steps for what runbooks do again and again; what an extra brings is imported when such a step runs."""
 
+from awfe.domain.secret import Secret
 from awfe.steps.each import ForEach
 from awfe.steps.failed import Failed, HostFailed, HttpFailed
 from awfe.steps.hosts import OnHosts
 from awfe.steps.http import Http
+from awfe.steps.shell import Shell, ShellError
 
-__all__ = ["Failed", "ForEach", "HostFailed", "Http", "HttpFailed", "OnHosts"]
+__all__ = [
+    "Failed",
+    "ForEach",
+    "HostFailed",
+    "Http",
+    "HttpFailed",
+    "OnHosts",
+    "Secret",
+    "Shell",
+    "ShellError",
+]

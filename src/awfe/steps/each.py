@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from awfe import checks
 from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo
+from awfe.domain.secret import Revealed, Secret
 from awfe.domain.step import BaseStep, Policies, policies_of
 from awfe.domain.values import decode
 from awfe.errors import InvalidInput
@@ -58,7 +59,7 @@ class ForEach(BaseStep, name="awfe.ForEach"):
         items = given.listed(ctx, "items", self.items)
         named = dict(zip(labels(items), items, strict=True))
         progress = Progress(ctx, self.save_as)
-        inner = nested.load(self.step)
+        inner = nested.opened(nested.load(self.step), ctx)
         skips = policies_of(inner).on_error == "skip"
         fan = Fan(progress, self.limit, len(items) if skips else amounts.amount(self.max_failures, len(items)))
         # What is done of this step is nobody's business in it: a ForEach inside would take it for its own.
@@ -100,6 +101,13 @@ class _Item:
 
     def output(self, text: str) -> None:
         self._lines.add(text)
+
+    def secret(self, secret: Secret) -> Revealed:
+        text: Revealed = self._ctx.reveal(secret)
+        return text
+
+    def inspect(self, delta: Delta) -> None:
+        """Leave it to the context that the change goes to."""
 
     def checkpoint(self, ctx: Context) -> Awaitable[None]:
         return self._checkpoint(ctx)

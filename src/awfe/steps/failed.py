@@ -1,7 +1,9 @@
 """What the steps of this package raise, when what they did came to no good end."""
 
+from awfe.errors import AwfeError
 
-class Failed(Exception):
+
+class Failed(AwfeError):
     """The work of a step failed; the message says all that is known."""
 
     __module__ = "awfe.steps"  # from where it is imported

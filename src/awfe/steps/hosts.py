@@ -1,21 +1,21 @@
 """Commands on other hosts."""
 
-from collections import ChainMap
 from dataclasses import dataclass, field
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from awfe import checks
 from awfe.domain.context import Context
+from awfe.domain.secret import Secret
 from awfe.domain.step import BaseStep
 from awfe.errors import InvalidInput
 from awfe.steps import amounts, given
 from awfe.steps.addresses import MAX_PORT, Address, addresses
 from awfe.steps.failed import HostFailed, needs
 from awfe.steps.fan import Fan
-from awfe.steps.fill import filled
 from awfe.steps.lines import Lines
 from awfe.steps.progress import Progress
+from awfe.steps.quoting import Script, encoded, plain_words
+from awfe.steps.templates import parse
 
 if TYPE_CHECKING:
     from awfe.steps.ssh import Ssh
@@ -31,12 +31,12 @@ class OnHosts(BaseStep, name="awfe.OnHosts"):
     More than `max_failures` failed hosts (a number, or a percentage of all) fail the step, and no further one begins.
     Exit status and the last `keep` characters of the output are kept by host under `save_as`. Host keys are always
     checked, against `known_hosts` (default: ~/.ssh/known_hosts). `identity` names files of private keys (default: those
-    of the agent and of ~/.ssh). `connect_timeout` is in seconds. Whatever cuts the step off ends the command there.
-    Needs the extra `ssh`. Raises `InvalidInput` for what makes no sense.
+    of the agent and of ~/.ssh); `passphrase`, a `Secret`, opens them. `connect_timeout` is in seconds. Whatever cuts
+    the step off ends the command there. Needs the extra `ssh`. Raises `InvalidInput` for what makes no sense.
     """
 
     hosts: str | list[str]
-    command: str | list[str]
+    command: str | list[str | Secret]
     limit: int = field(default=10, kw_only=True)
     max_failures: int | str = field(default=0, kw_only=True)
     serial: int | str | list[int | str] | None = field(default=None, kw_only=True)
@@ -46,6 +46,7 @@ class OnHosts(BaseStep, name="awfe.OnHosts"):
     user: str | None = field(default=None, kw_only=True)
     port: int = field(default=22, kw_only=True)
     identity: str | list[str] | None = field(default=None, kw_only=True)
+    passphrase: Secret | None = field(default=None, kw_only=True)
     known_hosts: str | None = field(default=None, kw_only=True)
     ssh_config: str | None = field(default=None, kw_only=True)
     connect_timeout: float = field(default=10.0, kw_only=True)
@@ -69,6 +70,9 @@ class OnHosts(BaseStep, name="awfe.OnHosts"):
             checks.text(what, getattr(self, what))
         for path in self.identity if isinstance(self.identity, list) else [self.identity]:
             checks.text("identity", path)
+        if self.passphrase is not None and not isinstance(self.passphrase, Secret):
+            msg = "passphrase: give a Secret, so that it is not saved"
+            raise InvalidInput(msg)
         checks.whole("port", self.port)
         if self.port > MAX_PORT:
             msg = f"port={self.port}: give one of 1 to {MAX_PORT}"
@@ -107,10 +111,13 @@ class OnHosts(BaseStep, name="awfe.OnHosts"):
             ctx[self.save_as] = results
 
     def _words(self, address: Address, ctx: Context) -> list[str]:
-        values = ChainMap({"host": address.name}, ctx)
+        there = ctx.having({"host": address.name})
         if isinstance(self.command, str):
-            return ["sh", "-c", filled(self.command, values, quote)]
-        return [filled(word, values) for word in self.command]
+            words = ["sh", *Script.of(self.command).arguments(there)]
+        else:
+            words = plain_words([parse(word, "command") for word in self.command], there)
+        encoded(words, "command")  # for what it refuses
+        return words
 
     def _ssh(self) -> "Ssh":
         try:
@@ -122,6 +129,7 @@ class OnHosts(BaseStep, name="awfe.OnHosts"):
             user=self.user,
             port=self.port,
             identity=identity,
+            passphrase=self.passphrase,
             known_hosts=self.known_hosts,
             config=self.ssh_config,
             connect_timeout=self.connect_timeout,
@@ -134,7 +142,12 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def _check_command(command: Any) -> None:
-    words = command if isinstance(command, list) else [command]
-    if not words or any(not isinstance(word, str) or "\0" in word for word in words) or not words[0]:
+    given_words = command if isinstance(command, list) else [command]
+    if not given_words or not all(isinstance(word, str | Secret) for word in given_words) or not given_words[0]:
         msg = f"command={command!r:.100}: give a text for sh, or a list of words"
         raise InvalidInput(msg)
+    encoded([word for word in given_words if isinstance(word, str)], "command")
+    for word in given_words:
+        parse(word, "command")
+    if isinstance(command, str):
+        Script.of(command)

@@ -45,6 +45,7 @@ class Ssh:
         user: str | None,
         port: int,
         identity: list[str] | None,
+        passphrase: object,
         known_hosts: str | None,
         config: str | None,
         connect_timeout: float,
@@ -65,7 +66,7 @@ class Ssh:
             "server_host_key_algs": FURTHER_ALGORITHMS,
         }
         if identity is not None:
-            self._options["client_keys"] = [_private_key(path) for path in identity]
+            self._options["client_keys"] = [_private_key(path, passphrase) for path in identity]
 
     async def run(self, address: Address, words: list[str], tell: Callable[[str], None]) -> tuple[int, str, str]:
         """Return the exit status and the ends of both outputs; raises `HostFailed` when there is no status.
@@ -140,9 +141,9 @@ class Ssh:
         return str(stdout), str(stderr)
 
 
-def _private_key(path: str) -> asyncssh.SSHKey:
+def _private_key(path: str, passphrase: object) -> asyncssh.SSHKey:
     try:
-        return asyncssh.read_private_key(Path(path).expanduser())
+        return asyncssh.read_private_key(Path(path).expanduser(), None if passphrase is None else str(passphrase))
     except (OSError, ValueError) as error:
         msg = f"identity={path!r}: {_told(error)}"
         raise Failed(msg) from error
