@@ -2,7 +2,7 @@
 
 from awfe.domain.secret import Secret
 from awfe.steps.each import ForEach
-from awfe.steps.failed import Failed, HostFailed, HttpFailed
+from awfe.steps.failed import Failed, HostFailed, HttpFailed, ManyFailed
 from awfe.steps.hosts import OnHosts
 from awfe.steps.http import Http
 from awfe.steps.shell import Shell, ShellError
@@ -13,6 +13,7 @@ __all__ = [
     "HostFailed",
     "Http",
     "HttpFailed",
+    "ManyFailed",
     "OnHosts",
     "Secret",
     "Shell",
