@@ -13,7 +13,8 @@ from awfe.domain.records import (
 )
 from awfe.domain.retry import Retry
 from awfe.domain.states import Cause, StepState, WorkflowState
-from awfe.domain.step import BaseStep, StepLike, step
+from awfe.domain.step import BaseStep, StepLike, TransactionalStep, step
+from awfe.domain.waits import Again, Sleep, Until, WaitFor
 from awfe.engine import Engine
 from awfe.errors import (
     AwfeError,
@@ -44,6 +45,7 @@ from awfe.settings import Settings
 __version__ = "0.1.0"
 
 __all__ = [
+    "Again",
     "AwfeError",
     "BaseStep",
     "Cause",
@@ -64,6 +66,7 @@ __all__ = [
     "Retry",
     "SchemaOutdated",
     "Settings",
+    "Sleep",
     "StepError",
     "StepLike",
     "StepNotFound",
@@ -71,6 +74,9 @@ __all__ = [
     "StepTimeout",
     "StoreUnavailable",
     "Tombstone",
+    "TransactionalStep",
+    "Until",
+    "WaitFor",
     "Workflow",
     "WorkflowCorrupt",
     "WorkflowError",

@@ -3,20 +3,21 @@
 import asyncio
 import builtins
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from awfe import checks
 from awfe.domain import step, verbs
 from awfe.domain.context import Delta
-from awfe.domain.decide import Halt
 from awfe.domain.moves import Move
 from awfe.domain.records import Event, Recovered, Tombstone, Workflow, WorkflowSummary
 from awfe.domain.states import Verb, WorkflowState
 from awfe.domain.step import StepLike
+from awfe.domain.waits import moment
 from awfe.errors import InvalidInput
 from awfe.execution.handle import Handle
-from awfe.execution.runner import Run
+from awfe.execution.result import Result
 from awfe.lifecycle import Lifecycle
 from awfe.persistence.writes import Found
 from awfe.shielding import to_the_end
@@ -42,20 +43,24 @@ class Engine(Lifecycle):
         context: Mapping[str, Any] | None = None,
         steps: Iterable[StepLike] = (),
         *,
+        at: datetime | None = None,
         actor: str | None = None,
         reason: str | None = None,
     ) -> Workflow:
         """Save a new workflow, whole or not at all.
 
-        `name`: 1 to 200 characters without control characters, compared by code points. Raises `InvalidInput`,
-        `ContextError` or `WorkflowExists`.
+        `name`: 1 to 200 characters without control characters, compared by code points. `at`, a time with its zone, is
+        when `recover()` starts it; `run` does so before that, too. Raises `InvalidInput`, `ContextError` or
+        `WorkflowExists`.
         """
         async with self._gate.passing():
             checks.name(name)
+            if at is not None:
+                moment("at", at)
             delta = Delta.of({} if context is None else context)
             specs = [step.save(position, each) for position, each in enumerate(checks.steps(steps), 1)]
             self._warn_of_main({spec.impl for spec in specs if spec.impl.startswith("__main__:")})
-            await self._writes.create(name, delta, specs, checks.by(actor, reason), self._crew.clock())
+            await self._crew.entries.create(name, delta, specs, checks.by(actor, reason), self._crew.clock(), at=at)
             return await self._reads.workflow(name)
 
     async def run(self, name: str, *, actor: str | None = None, reason: str | None = None) -> Workflow:
@@ -65,16 +70,19 @@ class Engine(Lifecycle):
         `LockLost`.
         """
         async with self._verb(name):
-            run = await self._steering.start(name, checks.by(actor, reason))
-            if run is not None:
-                run.result.awaited = True
-                try:
-                    await asyncio.shield(run.rested)
-                except asyncio.CancelledError:
-                    run.ask(Halt.STOP)
-                    await to_the_end(asyncio.wait({run.rested}))
-                    raise
+            result = await self._steering.start(name, checks.by(actor, reason))
+            if result is not None:
+                await self._outlast(name, result)
             return await self._reads.workflow(name)
+
+    async def _outlast(self, name: str, result: Result) -> None:
+        """Await what a run comes to; a caller that is cancelled stops it."""
+        result.awaited = True
+        try:
+            await asyncio.shield(result.future)
+        except asyncio.CancelledError:
+            await to_the_end(self._steering.cancelled(name, result))
+            raise
 
     async def start(self, name: str, *, actor: str | None = None, reason: str | None = None) -> Handle:
         """Run a workflow in the background; `await handle` gives and raises what `run` would.
@@ -82,16 +90,40 @@ class Engine(Lifecycle):
         Raises at the call what can be known then: `WorkflowLocked`, `ErrorState`, `StepNotFound`.
         """
         async with self._verb(name):
-            run = await self._steering.start(name, checks.by(actor, reason))
-            return Handle(name, run, partial(self._follow, name), self.pause, self.stop)
+            result = await self._steering.start(name, checks.by(actor, reason))
+            return Handle(name, result, partial(self._follow, name), self.pause, self.stop)
 
-    async def _follow(self, name: str, run: Run | None) -> Workflow:
+    async def _follow(self, name: str, result: Result | None) -> Workflow:
         """Give what a run in the background came to; a close waits for it, and tells its error even afterwards."""
-        if run is not None and not self._gate.is_open:
-            await asyncio.shield(run.rested)
+        if result is not None and not self._gate.is_open:
+            await asyncio.shield(result.future)
         async with self._gate.passing():
-            if run is not None:
-                await asyncio.shield(run.rested)
+            if result is not None:
+                await asyncio.shield(result.future)
+            return await self._reads.workflow(name)
+
+    async def rollback(
+        self,
+        name: str,
+        *,
+        include_current: bool = False,
+        skip_undo: bool = False,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Workflow:
+        """Undo the completed steps, the last first, and return the workflow when it is rolled back.
+
+        Steps without an `undo` and skipped ones are passed over; the step that failed is undone only with
+        `include_current`. A rollback that was halted or has failed goes on where it was, or with `skip_undo` after the
+        undo at which it was. Cancelling the caller stops it. Raises `StepError`, `WorkflowPaused`, `WorkflowStopped`,
+        `WorkflowLocked`, `InvalidState` or `StepNotFound`.
+        """
+        checks.flag("include_current", include_current)
+        checks.flag("skip_undo", skip_undo)
+        async with self._verb(name):
+            by = checks.by(actor, reason)
+            result = await self._steering.roll_back(name, by, current=include_current, skip=skip_undo)
+            await self._outlast(name, result)
             return await self._reads.workflow(name)
 
     async def wait(self, name: str, timeout: float | None = None) -> Workflow:  # noqa: ASYNC109 - the contract's name
@@ -197,6 +229,27 @@ class Engine(Lifecycle):
         return await self._change(
             name, lambda found: verbs.update_context(found.head, found.progress, by, self._crew.clock(), delta=delta)
         )
+
+    async def signal(
+        self, name: str, topic: str, payload: Any = None, *, actor: str | None = None, reason: str | None = None
+    ) -> None:
+        """Send a signal; the step that waits for its topic, now or later, takes it once. Returns when it is stored.
+
+        `payload` is a JSON value. Raises `InvalidInput`, `ContextError` or `InvalidState`.
+        """
+        async with self._verb(name):
+            await self._signals.send(name, topic, payload, checks.by(actor, reason))
+
+    async def approve(self, name: str, *, actor: str | None = None, comment: str | None = None) -> None:
+        """Approve what a workflow's step asks for. Raises `InvalidState` where none asks `actor`."""
+        async with self._verb(name):
+            await self._signals.approve(name, checks.by(actor, comment))
+
+    async def reject(self, name: str, *, actor: str | None = None, comment: str | None = None) -> Workflow:
+        """Reject what a workflow's step asks for: it fails. Raises `InvalidState` where none asks `actor`."""
+        async with self._verb(name):
+            await self._signals.reject(name, checks.by(actor, comment))
+            return await self._reads.workflow(name)
 
     async def delete(self, name: str, *, actor: str | None = None, reason: str | None = None) -> None:
         """Remove a workflow and leave a tombstone. Raises `InvalidState` or `WorkflowLocked`.

@@ -17,15 +17,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from awfe import checks
 from awfe.domain import registry
 from awfe.execution.announcer import Announcer, Observer
+from awfe.execution.children import Children
 from awfe.execution.crew import Crew, Hook, Log
 from awfe.execution.gate import Gate
 from awfe.execution.line import Line
 from awfe.execution.output import Redirect, writer_to
 from awfe.execution.secrets import Resolver, Secrets
+from awfe.execution.signals import Signals
 from awfe.execution.steering import Steering
+from awfe.persistence.entries import Entries
 from awfe.persistence.locks import Locks, bell_for, locks_for
 from awfe.persistence.reads import Reads
 from awfe.persistence.session import Database
+from awfe.persistence.transaction import transactions
+from awfe.persistence.waiting import Waits
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
 from awfe.shielding import cut_once, to_the_end
@@ -62,6 +67,9 @@ class Lifecycle:
             settings=self.settings,
             reads=self._reads,
             writes=self._writes,
+            entries=Entries(self._database, self._announcer.tell),
+            waits=Waits(self._database, self._reads, self._announcer.tell),
+            transaction=transactions(self._database, self._writes),
             line=Line(self.settings.max_running),
             log=self._log,
             clock=lambda: datetime.now(UTC),
@@ -69,6 +77,8 @@ class Lifecycle:
             secrets=Secrets(secrets),
         )
         self._steering = Steering(self._crew, self._gate)
+        self._signals = Signals(self._crew, self._steering)
+        self._crew.family = Children(self._crew, self._steering)
         self._lock_database = self._database
         if self.settings.lock_url is not None:
             self._lock_database = Database(self.settings.lock_url, self.settings, self._log)

@@ -14,6 +14,8 @@ from typing import Any
 
 import awfe.steps  # noqa: F401 - the steps of workflows that a test has made
 from awfe import BaseStep, Context, Engine
+from tests.conformance import waiting_steps
+from tests.conformance.steps import World
 
 
 @dataclass
@@ -115,6 +117,15 @@ async def main(url: str, verb: str, *names: str) -> None:
             for name in names:
                 print((await engine.wait(name)).state, flush=True)
             return
+        if verb == "nap":
+            World.now = World()
+            assert waiting_steps.FAR
+            await asyncio.gather(*[await engine.start(name) for name in names])
+            return
+        if verb == "rollback":
+            World.now = World()
+            for name in ("one", "two"):
+                World.now.gates[f"undo {name}"].clear()
         if verb == "start":
             await asyncio.gather(*[await engine.start(name) for name in names])
             return

@@ -5,7 +5,7 @@ and an attempt that fails has touched nothing.
 """
 
 import logging
-from collections.abc import Awaitable, Container, Generator, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Container, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,12 +62,16 @@ NO_CHANGE = Delta()
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """What a step can know about itself; `key` stays the same for all its attempts (an idempotency key)."""
+    """What a step can know about itself; `key` stays the same for all its attempts (an idempotency key).
+
+    `woken` tells why `work` is called once more after `Again`: `"due"` or `"signal"`; None the first time.
+    """
 
     position: int = 1
     name: str = "step"
     attempt: int = 1
     key: str = "test"
+    woken: str | None = None
 
 
 class Services(Protocol):
@@ -78,6 +82,12 @@ class Services(Protocol):
 
     def output(self, text: str) -> None:
         """Pass on what the step prints."""
+
+    def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
+        """Begin a workflow of the step's own, or find it; returns a `Workflow`."""
+
+    def undo_child(self, name: str) -> Awaitable[None]:
+        """Roll such a workflow back."""
 
     def secret(self, secret: Secret) -> Revealed:
         """Return the text of a secret; raises `ConfigError` for one that is not known."""
@@ -91,7 +101,7 @@ class Services(Protocol):
 
 
 class _Detached:
-    """Serves a context that no engine made: a checkpoint keeps the changes, output goes nowhere."""
+    """Serves a context that no engine made: a checkpoint keeps the changes, output goes nowhere, no child begins."""
 
     stop_requested = False
 
@@ -107,6 +117,16 @@ class _Detached:
     def checkpoint(self, ctx: "Context") -> Awaitable[None]:
         ctx.commit(ctx.collect())
         return _Done()
+
+    def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
+        raise _needs_engine(name, context, steps)
+
+    def undo_child(self, name: str) -> Awaitable[None]:
+        raise _needs_engine(name)
+
+
+def _needs_engine(name: str, *_what: object) -> InvalidInput:
+    return InvalidInput(f"{name!r}: a workflow of its own needs an engine, and this context has none")
 
 
 class _Done:
@@ -203,6 +223,11 @@ class Context(MutableMapping[str, Any]):
         return f"Context({dict(self)!r})"
 
     @property
+    def services(self) -> Services:
+        """What the attempt offers: for a step that makes contexts for steps of its own."""
+        return self._services
+
+    @property
     def stop_requested(self) -> bool:
         """Whether the step is asked to end: a loop that does not await can look here."""
         return self._services.stop_requested
@@ -220,6 +245,17 @@ class Context(MutableMapping[str, Any]):
         Raises `ContextError` when a value can't be saved, `LockLost` when another runner has taken over.
         """
         return self._services.checkpoint(self)
+
+    def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
+        """Begin a workflow of this step's, or find it: `await ctx.child(…)` gives a `Workflow`, as it stands.
+
+        It runs in the background, and sends the signal `"awfe.child"` when it rests. Raises as `create_workflow`.
+        """
+        return self._services.child(name, context, steps)
+
+    def undo_child(self, name: str) -> Awaitable[None]:
+        """Roll a workflow of this step's back, to its end; raises what `rollback` does."""
+        return self._services.undo_child(name)
 
     def snapshot(self) -> dict[str, bytes]:
         """Return a copy of the values as they are now, encoded: what `attached` begins with."""

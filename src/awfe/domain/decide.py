@@ -1,15 +1,19 @@
 """What comes next: from an outcome, and what is asked of the run, to a move. No I/O, no clock of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import assert_never
+from typing import Final, assert_never
 
-from awfe.domain import moves
-from awfe.domain.moves import Ended, Head, Move
+from awfe.domain import moves, undoing, waiting
+from awfe.domain.moves import Ended, Head, Move, Noted
 from awfe.domain.outcomes import Ending, Outcome
-from awfe.domain.states import StepState, WorkflowState
+from awfe.domain.states import Cause, StepState, WorkflowState
 from awfe.domain.step import Policies
+from awfe.domain.waits import Wait, saved
+
+# A longer delay is not waited for in the run.
+LONG_DELAY: Final = 10.0
 
 
 class Halt(IntEnum):
@@ -36,7 +40,11 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a decision needs to know besides the outcome."""
+    """All that a decision needs to know besides the outcome.
+
+    `next_attempt` is the number of the next attempt of the step that follows; `way`: in a rollback, the position of
+    that step, None when it was the last.
+    """
 
     head: Head
     policies: Policies
@@ -44,6 +52,7 @@ class Situation:
     next_attempt: int
     halt: Halt
     now: datetime
+    way: int | None = None
 
 
 def decide(situation: Situation, outcome: Outcome) -> Move:
@@ -52,8 +61,9 @@ def decide(situation: Situation, outcome: Outcome) -> Move:
     resumable = halt is Halt.SHUTDOWN
     match outcome.ending:
         case Ending.COMPLETED:
-            ended = _ended(situation, outcome, StepState.COMPLETED)
-            return moves.step_passed(head, ended, halt.state, situation.next_attempt, resumable=resumable)
+            return _after_success(situation, outcome)
+        case Ending.WAITING:
+            return _begins_to_wait(situation, outcome)
         case Ending.FAILED:
             return _after_failure(situation, outcome)
         case Ending.STOPPED:
@@ -61,10 +71,42 @@ def decide(situation: Situation, outcome: Outcome) -> Move:
             return moves.stopped(head, ended, alive=outcome.alive)
         case Ending.INTERRUPTED:
             ended = _ended(situation, outcome, StepState.INTERRUPTED)
-            rerun = situation.policies.rerun or not outcome.begun
+            rerun = not head.undoing and (situation.policies.rerun or not outcome.begun)
             return moves.shut_down(head, ended, rerun=rerun, resumable=resumable, alive=outcome.alive)
         case _:
             assert_never(outcome.ending)
+
+
+def _after_success(situation: Situation, outcome: Outcome) -> Move:
+    head, halt = situation.head, situation.halt
+    resumable = halt is Halt.SHUTDOWN
+    if head.undoing:
+        ended = _ended(situation, outcome, StepState.UNDONE)
+        state = halt.state if halt else WorkflowState.ROLLING_BACK
+        return undoing.undone(head, ended, state, situation.way, situation.next_attempt, resumable=resumable)
+    ended = _ended(situation, outcome, StepState.COMPLETED)
+    move = moves.step_passed(head, ended, halt.state, situation.next_attempt, resumable=resumable)
+    return replace(move, signal=outcome.signal)
+
+
+def _begins_to_wait(situation: Situation, outcome: Outcome) -> Move:
+    head, halt, now = situation.head, situation.halt, situation.now
+    assert outcome.waiting is not None  # noqa: S101 - that is what the ending says
+    if halt is Halt.STOP:
+        return moves.stopped(head, _ended(situation, outcome, StepState.STOPPED))
+    wait, due_at = (outcome.waiting, head.due_at) if isinstance(outcome.waiting, Wait) else saved(outcome.waiting, now)
+    # A closing engine leaves alone what waits: that needs no engine.
+    state = WorkflowState.PAUSED if halt is Halt.PAUSE else WorkflowState.WAITING
+    line = Noted(
+        Cause.STEP_WAITING,
+        now,
+        head.at,
+        delta=outcome.delta,
+        detail=wait.signal,
+        attempt=head.attempt,
+        output=outcome.output,
+    )
+    return waiting.waits(head, wait, due_at, state, line)
 
 
 def _after_failure(situation: Situation, outcome: Outcome) -> Move:
@@ -79,8 +121,9 @@ def _after_failure(situation: Situation, outcome: Outcome) -> Move:
         if halt:
             return moves.halted_between(head, failed, halt.state, resumable=resumable)
         delay = retry.delay(failures)
-        return moves.retried(head, failed, situation.now + timedelta(seconds=delay) if delay else None)
-    if situation.policies.on_error == "skip":
+        due_at = situation.now + timedelta(seconds=delay) if delay else None
+        return moves.retried(head, failed, due_at, waiting=delay >= LONG_DELAY and not head.undoing)
+    if situation.policies.on_error == "skip" and not head.undoing:
         ended = _ended(situation, outcome, StepState.SKIPPED)
         return moves.step_passed(head, ended, halt.state, situation.next_attempt, resumable=resumable)
     return moves.failed(head, failed)

@@ -9,7 +9,7 @@ from awfe.domain.states import Cause, WorkflowState
 from awfe.domain.values import decode
 
 # About the whole workflow, not about one of its steps.
-_WHOLE = (Cause.CREATED, Cause.UPDATE_CONTEXT, Cause.DELETE)
+_WHOLE = (Cause.CREATED, Cause.UPDATE_CONTEXT, Cause.SIGNAL, Cause.DELETE)
 
 
 def changes_of(delta: Delta | None) -> Changes:
@@ -19,7 +19,7 @@ def changes_of(delta: Delta | None) -> Changes:
     return Changes({key: decode(bytes(raw)) for key, raw in delta.set.items()}, delta.unset)
 
 
-def of_ended(workflow: str, ended: Ended, after: WorkflowState) -> Event:
+def of_ended(workflow: str, ended: Ended, before: WorkflowState, after: WorkflowState) -> Event:
     """Return the line of an attempt that ended."""
     return Event(
         workflow,
@@ -27,7 +27,7 @@ def of_ended(workflow: str, ended: Ended, after: WorkflowState) -> Event:
         Cause(f"step_{ended.outcome}"),
         ended.position,
         ended.attempt,
-        WorkflowState.RUNNING,
+        before,
         after,
         None,
         None,
@@ -38,7 +38,7 @@ def of_ended(workflow: str, ended: Ended, after: WorkflowState) -> Event:
 
 def of_noted(workflow: str, noted: Noted, before: WorkflowState | None, after: WorkflowState | None) -> Event:
     """Return the line of what somebody did; of what awfe did by itself, what it noted stands for the reason."""
-    detail = None if noted.cause is Cause.RUN else noted.detail
+    detail = None if noted.cause in (Cause.RUN, Cause.ROLLBACK) else noted.detail
     step = noted.position + (noted.cause is Cause.RESET_FROM)
     return Event(
         workflow,
@@ -59,6 +59,6 @@ def of_move(move: Move) -> Iterator[Event]:
     """Return the lines that a move adds to the history."""
     name, before, after = move.before.name, move.before.state, move.after.state
     if move.ended is not None:
-        yield of_ended(name, move.ended, after)
+        yield of_ended(name, move.ended, before, after)
     if move.noted is not None:
         yield of_noted(name, move.noted, before, after)

@@ -9,12 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from awfe.domain.context import Delta
-from awfe.domain.states import Cause, StepState
+from awfe.domain.states import OUTCOMES, Cause, StepState
 
-_OF_OUTCOME = {f"step_{outcome}": outcome for outcome in StepState}
+_OF_OUTCOME = {f"step_{outcome}": outcome for outcome in OUTCOMES}
 # What an operator did to the current step gives it a fresh budget of retries.
-_NEW_BUDGET = frozenset((Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE, Cause.STOP))
+_NEW_BUDGET = frozenset(
+    (Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE, Cause.STOP, Cause.ROLLBACK)
+)
 _PASSED = (StepState.COMPLETED, StepState.SKIPPED)
+_KEEPS_CHANGES = (None, StepState.COMPLETED, StepState.UNDONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Progress:
     failures: int = 0
     interrupts: int = 0
     interrupted_rev: int = -1
+    undoing: bool = False
 
     def context(self, up_to: int | None = None) -> dict[str, bytes]:
         """Return the context, or as it was before the step after `up_to` began: encoded values under their keys."""
@@ -75,7 +79,10 @@ def _add(progress: Progress, entry: Entry) -> None:
     elif cause is Cause.TAKEOVER:
         # Only a crash counts: what a closing engine cut off is a deploy, and a delay was no attempt.
         progress.interrupts += entry.rev == progress.interrupted_rev
+    elif cause is Cause.ROLLBACK:
+        progress.undoing = True
     elif cause is Cause.RESET_FROM:
+        progress.undoing = False
         progress.layers = [layer for layer in progress.layers if layer[0] <= position]
         progress.resets.append((entry.rev, position + 1))
         progress.reached = min(progress.reached, position)
@@ -87,7 +94,7 @@ def _add(progress: Progress, entry: Entry) -> None:
         progress.edited.update(entry.delta.set, entry.delta.unset)
     if cause in _NEW_BUDGET:
         progress.failures = progress.interrupts = 0
-    if entry.delta and (outcome is None or outcome is StepState.COMPLETED):
+    if entry.delta and outcome in _KEEPS_CHANGES:
         progress.layers.append((position, entry.delta))
 
 
@@ -98,9 +105,11 @@ def _add_attempt(progress: Progress, entry: Entry, outcome: StepState) -> None:
     progress.reached = max(progress.reached, position)
     # The highest, not the last: whatever the rows say, the number of the next attempt is free.
     progress.attempts[position] = max(progress.attempts.get(position, 0), entry.attempt)
-    progress.ended[position] = outcome
+    # An undo that failed leaves its step as it was: done.
+    if not progress.undoing or outcome is StepState.UNDONE:
+        progress.ended[position] = outcome
     progress.edited.clear()
-    if outcome in _PASSED:
+    if outcome in (*_PASSED, StepState.UNDONE):
         progress.failures = 0
     progress.failures += outcome is StepState.ERROR
     if outcome is StepState.INTERRUPTED:

@@ -10,7 +10,8 @@ from datetime import datetime
 from awfe.domain.context import NO_CHANGE, Delta
 from awfe.domain.outcomes import MAX_REASON, ErrorInfo, storable
 from awfe.domain.records import RequestName
-from awfe.domain.states import ALLOWED, ENDED, Cause, StepState, WorkflowState
+from awfe.domain.states import ACTIVE, ALLOWED, ENDED, Cause, StepState, WorkflowState
+from awfe.domain.waits import Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class Head:
     """The one row of a workflow that changes; all else about it is only ever added.
 
     `resumable`: nobody asked for this pause, so `recover()` may go on. `owner` is set while a step's body may be
-    alive. `token` rises with each claim and verb, `rev` with each move; `run_id` is fresh for each claim.
+    alive. `token` rises with each claim and verb, `rev` with each move; `run_id` is fresh for each claim. `wait` is
+    what the current step waits for, and `waiter` the engine that goes on with it. `undoing`: the way is back.
     """
 
     id: int
@@ -40,6 +42,16 @@ class Head:
     owner: str | None = None
     request: RequestName | None = None
     stop_grace: float | None = None
+    scheduled_at: datetime | None = None
+    undoing: bool = False
+    wait: Wait | None = None
+    waiter: str | None = None
+    parent_id: int | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether its current step is in the middle of an attempt that waits."""
+        return self.step_state is StepState.WAITING
 
     @property
     def at(self) -> int:
@@ -85,7 +97,8 @@ class Ended:
 class Noted:
     """A line that this move adds to the history; `position` is that of its change in the context.
 
-    `attempt` is only that of a checkpoint; `detail` is what awfe itself has to say.
+    `attempt` is only that of a checkpoint, or of a step that begins to wait, with its `output`; `detail` is what awfe
+    itself has to say.
     """
 
     cause: Cause
@@ -95,17 +108,19 @@ class Noted:
     delta: Delta = NO_CHANGE
     detail: str | None = None
     attempt: int | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A step from one head to the next, with the attempt that it ends and the line that it notes."""
+    """A step from one head to the next, with the attempt that it ends, the line that it notes, the signal it takes."""
 
     cause: Cause
     before: Head
     after: Head
     ended: Ended | None = None
     noted: Noted | None = None
+    signal: int | None = None
 
     def __post_init__(self) -> None:
         """Hold every move to the table of transitions."""
@@ -113,32 +128,22 @@ class Move:
             msg = f"{self.cause} leads from {self.before.state} to {self.after.state}: not in TRANSITIONS"
             raise AssertionError(msg)
 
+    @property
+    def at(self) -> datetime:
+        """When it happened."""
+        if self.ended is not None:
+            return self.ended.ended_at
+        assert self.noted is not None  # noqa: S101 - a move leaves a line
+        return self.noted.at
 
-def _moved(head: Head, state: WorkflowState, now: datetime, **changes: object) -> Head:
+
+def moved(head: Head, state: WorkflowState, now: datetime, **changes: object) -> Head:
     """Return the head after a move; what a state can't have is taken off it."""
-    rest: dict[str, object] = {"rev": head.rev + 1, "state": state, "due_at": None, "resumable": False}
+    rest: dict[str, object] = {"rev": head.rev + 1, "state": state, "due_at": None, "wait": None, "resumable": False}
     rest["ended_at"] = now if state in ENDED else None
-    if state is not WorkflowState.RUNNING:
+    if state not in ACTIVE:
         rest |= {"attempt_started_at": None, "owner": None, "request": None, "stop_grace": None}
     return replace(head, **(rest | changes))  # type: ignore[arg-type]  # fields by name, held by Head itself
-
-
-def claimed(head: Head, attempt: int, run_id: str, owner: str, now: datetime, by: By, *, stop_grace: float) -> Move:
-    """A runner has the lock: the current step begins. `stop_grace` is what a stop gives that names no other."""
-    after = _moved(
-        head,
-        WorkflowState.RUNNING,
-        now,
-        step_state=StepState.RUNNING,
-        attempt=attempt,
-        attempt_started_at=now,
-        started_at=head.started_at or now,
-        token=head.token + 1,
-        run_id=run_id,
-        owner=owner,
-        stop_grace=stop_grace,
-    )
-    return Move(Cause.RUN, head, after, noted=Noted(Cause.RUN, now, head.at, by, detail=owner))
 
 
 def step_passed(head: Head, ended: Ended, state: WorkflowState, next_attempt: int, *, resumable: bool) -> Move:
@@ -147,9 +152,9 @@ def step_passed(head: Head, ended: Ended, state: WorkflowState, next_attempt: in
     now = ended.ended_at
     last = ended.position == head.step_count
     if last:
-        after = _moved(head, WorkflowState.COMPLETED, now, position=None, step_state=None, attempt=0)
+        after = moved(head, WorkflowState.COMPLETED, now, position=None, step_state=None, attempt=0)
     elif state is WorkflowState.RUNNING:
-        after = _moved(
+        after = moved(
             head,
             state,
             now,
@@ -159,7 +164,7 @@ def step_passed(head: Head, ended: Ended, state: WorkflowState, next_attempt: in
             attempt_started_at=now,
         )
     else:
-        after = _moved(
+        after = moved(
             head,
             state,
             now,
@@ -168,7 +173,7 @@ def step_passed(head: Head, ended: Ended, state: WorkflowState, next_attempt: in
             attempt=next_attempt - 1,
             resumable=resumable,
         )
-    return Move(cause, head, after, ended, _aside(head, after, now))
+    return Move(cause, head, after, ended, aside(head, after, now))
 
 
 def checkpointed(head: Head, delta: Delta, now: datetime) -> Move:
@@ -177,21 +182,30 @@ def checkpointed(head: Head, delta: Delta, now: datetime) -> Move:
     return Move(Cause.CHECKPOINT, head, replace(head, rev=head.rev + 1), noted=noted)
 
 
-def retried(head: Head, ended: Ended, due_at: datetime | None) -> Move:
-    """An attempt failed: the next begins at once, or when it is due."""
-    now, running = ended.ended_at, WorkflowState.RUNNING
+def retried(head: Head, ended: Ended, due_at: datetime | None, *, waiting: bool = False) -> Move:
+    """An attempt failed: the next begins at once, or when it is due; `waiting`: nobody holds anything until then."""
+    now = ended.ended_at
     if due_at is None:
-        after = _moved(head, running, now, attempt=head.attempt + 1, attempt_started_at=now)
-    else:
-        after = _moved(head, running, now, step_state=StepState.PENDING, attempt_started_at=None, due_at=due_at)
+        after = moved(
+            head,
+            head.state,
+            now,
+            step_state=StepState.RUNNING,
+            attempt=head.attempt + 1,
+            attempt_started_at=now,
+        )
+        return Move(Cause.STEP_ERROR, head, after, ended)
+    state = WorkflowState.WAITING if waiting else head.state
+    pending = {"step_state": StepState.PENDING, "attempt_started_at": None, "due_at": due_at}
+    after = moved(head, state, now, waiter=head.owner if waiting else head.waiter, **pending)
     return Move(Cause.STEP_ERROR, head, after, ended)
 
 
 def begun(head: Head, now: datetime) -> Move:
     """A delay is over: the next attempt begins."""
-    after = _moved(
+    after = moved(
         head,
-        WorkflowState.RUNNING,
+        head.state,
         now,
         step_state=StepState.RUNNING,
         attempt=head.attempt + 1,
@@ -202,14 +216,14 @@ def begun(head: Head, now: datetime) -> Move:
 
 def halted_between(head: Head, ended: Ended, state: WorkflowState, *, resumable: bool) -> Move:
     """An attempt failed and a retry is left, but somebody wants the workflow to halt first."""
-    after = _moved(head, state, ended.ended_at, step_state=StepState.PENDING, resumable=resumable)
-    return Move(Cause.STEP_ERROR, head, after, ended, _aside(head, after, ended.ended_at))
+    after = moved(head, state, ended.ended_at, step_state=StepState.PENDING, resumable=resumable)
+    return Move(Cause.STEP_ERROR, head, after, ended, aside(head, after, ended.ended_at))
 
 
 def halted(head: Head, state: WorkflowState, now: datetime, *, resumable: bool) -> Move:
     """A workflow that waits for its next attempt halts."""
-    after = _moved(head, state, now, resumable=resumable)
-    note = _aside(head, after, now) or Noted(Cause.HALTED, now, head.at)
+    after = moved(head, state, now, resumable=resumable)
+    note = aside(head, after, now) or Noted(Cause.HALTED, now, head.at)
     return Move(Cause.HALTED, head, after, noted=note)
 
 
@@ -240,59 +254,20 @@ def shut_down(head: Head, ended: Ended, *, rerun: bool, resumable: bool, alive: 
 
 def _ended_run(cause: Cause, head: Head, state: WorkflowState, ended: Ended, *, alive: bool, **changes: object) -> Move:
     # The owner stays for as long as the body may live; the token rises so that it can't commit any more.
-    after = _moved(
+    after = moved(
         head,
         state,
         ended.ended_at,
         **{"step_state": ended.outcome, "owner": head.owner if alive else None, "token": head.token + alive, **changes},
     )
-    return Move(cause, head, after, ended, _aside(head, after, ended.ended_at))
+    return Move(cause, head, after, ended, aside(head, after, ended.ended_at))
 
 
-_WANTED = {"pause": WorkflowState.PAUSED, "stop": WorkflowState.STOPPED}
+WANTED = {"pause": WorkflowState.PAUSED, "stop": WorkflowState.STOPPED}
 
 
-def _aside(head: Head, after: Head, now: datetime) -> Noted | None:
+def aside(head: Head, after: Head, now: datetime) -> Noted | None:
     """Note that a request came too late, or that it was the engine's closing which paused."""
-    if head.request and after.state is not _WANTED[head.request]:
+    if head.request and after.state is not WANTED[head.request]:
         return Noted(Cause.REQUEST_LAPSED, now, head.at, detail=head.request)
     return Noted(Cause.SHUTDOWN, now, head.at) if after.resumable else None
-
-
-def taken_over(head: Head, now: datetime, by: By, *, rerun: bool) -> Move:
-    """The runner is gone: what its step did is unknown, so only a declared `rerun` goes on; requests are honoured."""
-    wanted = _WANTED[head.request or "pause"]
-    between = head.attempt_started_at is None
-    state = wanted if between or rerun else WorkflowState.ERROR
-    cause = Cause.TAKEOVER if between else Cause.STEP_INTERRUPTED
-    pending = between or state is WorkflowState.PAUSED
-    ended = None
-    if head.attempt_started_at is not None:
-        ended = Ended(head.at, head.attempt, StepState.INTERRUPTED, head.attempt_started_at, now)
-    after = _moved(
-        head,
-        state,
-        now,
-        step_state=StepState.PENDING if pending else StepState.INTERRUPTED,
-        token=head.token + 1,
-        resumable=state is WorkflowState.PAUSED and head.request is None,
-    )
-    return Move(cause, head, after, ended, Noted(Cause.TAKEOVER, now, head.at, by, detail=head.owner))
-
-
-def fenced(head: Head, now: datetime, by: By) -> Move:
-    """A runner does not act on a stop: nobody knows whether its step goes on, but it can't save anything any more."""
-    token = head.token + 1
-    note = Noted(Cause.FENCED, now, head.at, by, detail=head.owner)
-    if head.attempt_started_at is None:
-        after = _moved(head, WorkflowState.STOPPED, now, token=token, owner=head.owner)
-        return Move(Cause.HALTED, head, after, noted=note)
-    ended = Ended(head.at, head.attempt, StepState.STOPPED, head.attempt_started_at, now)
-    after = _moved(head, WorkflowState.STOPPED, now, token=token, owner=head.owner, step_state=StepState.STOPPED)
-    return Move(Cause.STEP_STOPPED, head, after, ended, note)
-
-
-def body_ended(head: Head, now: datetime) -> Move:
-    """The body of a fenced step has ended, or its process has: nothing of it lives any more."""
-    after = _moved(head, head.state, now, resumable=head.resumable)
-    return Move(Cause.BODY_ENDED, head, after, noted=Noted(Cause.BODY_ENDED, now, head.at, detail=head.owner))

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.waits import Wait, Waiting
 
 MAX_MESSAGE = 16_384
 MAX_TRACEBACK = 65_536
@@ -20,6 +21,7 @@ class Ending(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
+    WAITING = "waiting"
 
 
 class ErrorInfo(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ class Outcome:
     """What one attempt left behind.
 
     `alive`: its body would not end and still runs, fenced. `begun`: not when it was cut off before its first line.
+    `waiting`: what it waits for, or goes on waiting for. `signal`: the id of the one whose payload is in `delta`.
     """
 
     ending: Ending
@@ -76,3 +79,5 @@ class Outcome:
     error: ErrorInfo | None = None
     alive: bool = False
     begun: bool = True
+    waiting: Waiting | Wait | None = None
+    signal: int | None = None

@@ -32,7 +32,8 @@ class WorkflowStep(_Plain):
     """A step of a workflow as it stands; `position` counts from 1.
 
     `changes`, `output` and `error` are those of its last attempt; a change counts only where the step is completed,
-    was skipped with it, or had checkpointed it. `due_at` is when a retry that waits begins.
+    was skipped with it, or had checkpointed it. `due_at` is when a retry that waits begins, or the wait of the step is
+    over; `signal` is the topic that it waits for.
     """
 
     position: int
@@ -47,11 +48,15 @@ class WorkflowStep(_Plain):
     output: str
     error: ErrorInfo | None
     due_at: datetime | None
+    signal: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow(_Plain):
-    """A workflow as it stands; `position` is that of its current step, None when all are done."""
+    """A workflow as it stands; `position` is that of its current step, None when all are done.
+
+    `scheduled_at` is when `recover()` may start it.
+    """
 
     name: str
     state: WorkflowState
@@ -61,6 +66,7 @@ class Workflow(_Plain):
     position: int | None
     request: RequestName | None
     created_at: datetime
+    scheduled_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
     revision: int

@@ -47,6 +47,8 @@ class Cause(StrEnum):
     STEP_ERROR = "step_error"
     STEP_STOPPED = "step_stopped"
     STEP_INTERRUPTED = "step_interrupted"
+    STEP_WAITING = "step_waiting"
+    STEP_UNDONE = "step_undone"
     HALTED = "halted"
     SHUTDOWN = "shutdown"
     TAKEOVER = "takeover"
@@ -59,6 +61,10 @@ class Cause(StrEnum):
     RESET_FROM = "reset_from"
     SKIP = "skip"
     UPDATE_CONTEXT = "update_context"
+    ROLLBACK = "rollback"
+    SIGNAL = "signal"
+    APPROVE = "approve"
+    REJECT = "reject"
     DELETE = "delete"
 
 
@@ -72,6 +78,8 @@ class Verb(StrEnum):
     RESET_FROM = "reset from_step"
     SKIP = "skip"
     UPDATE_CONTEXT = "update_context"
+    ROLLBACK = "rollback"
+    SIGNAL = "signal"
     DELETE = "delete"
 
 
@@ -80,8 +88,13 @@ class Answer(StrEnum):
 
     RUNS = "runs"
     RUNS_IF_RERUN = "runs if the stopped step is declared rerun, else ErrorState"
+    ATTACHES = "attaches, goes on when due"
     RETURNS = "returns at once"
     REQUESTED = "asks the runner"
+    HALTS = "at once"
+    ROLLS_BACK = "→ rolled_back"
+    STORED = "stored"
+    DELIVERED = "delivered"
     CHANGED = "changes it"
     LOCKED = "WorkflowLocked"
     REFUSED = "InvalidState"
@@ -96,34 +109,45 @@ class Transition(NamedTuple):
     after: tuple[WorkflowState, ...]
 
 
-_PENDING, _RUNNING, _, _PAUSED, _STOPPED, _ERROR, _COMPLETED, _, _ = WorkflowState
+_PENDING, _RUNNING, _WAITING, _PAUSED, _STOPPED, _ERROR, _COMPLETED, _BACK, _ROLLED_BACK = WorkflowState
 _GOES_ON = (_RUNNING, _PAUSED, _STOPPED, _COMPLETED)
 _AT_REST = (_PENDING, _PAUSED, _STOPPED, _ERROR)
+_HALTED = (_PAUSED, _STOPPED)
 
 TRANSITIONS = (
     Transition(Cause.CREATED, (), (_PENDING,)),
     # what a runner does
-    Transition(Cause.RUN, (_PENDING, _PAUSED, _STOPPED), (_RUNNING,)),
+    Transition(Cause.RUN, (_PENDING, _WAITING, _PAUSED, _STOPPED), (_RUNNING,)),
     Transition(Cause.ATTEMPT_BEGUN, (_RUNNING,), (_RUNNING,)),
+    Transition(Cause.ATTEMPT_BEGUN, (_BACK,), (_BACK,)),
     Transition(Cause.CHECKPOINT, (_RUNNING,), (_RUNNING,)),
+    Transition(Cause.CHECKPOINT, (_BACK,), (_BACK,)),
     Transition(Cause.STEP_COMPLETED, (_RUNNING,), _GOES_ON),
     Transition(Cause.STEP_SKIPPED, (_RUNNING,), _GOES_ON),
-    Transition(Cause.STEP_ERROR, (_RUNNING,), (_RUNNING, _PAUSED, _STOPPED, _ERROR)),
-    Transition(Cause.STEP_STOPPED, (_RUNNING,), (_STOPPED,)),
+    Transition(Cause.STEP_WAITING, (_RUNNING,), (_WAITING, _PAUSED)),
+    Transition(Cause.STEP_ERROR, (_RUNNING,), (_RUNNING, _WAITING, _PAUSED, _STOPPED, _ERROR)),
+    Transition(Cause.STEP_ERROR, (_BACK,), (_BACK, _PAUSED, _STOPPED, _ERROR)),
+    Transition(Cause.STEP_STOPPED, (_RUNNING, _BACK), (_STOPPED,)),
     Transition(Cause.STEP_INTERRUPTED, (_RUNNING,), (_PAUSED, _STOPPED, _ERROR)),
-    Transition(Cause.HALTED, (_RUNNING,), (_PAUSED, _STOPPED)),
-    Transition(Cause.TAKEOVER, (_RUNNING,), (_PAUSED, _STOPPED)),
+    Transition(Cause.STEP_INTERRUPTED, (_BACK,), (_ERROR,)),
+    Transition(Cause.STEP_UNDONE, (_BACK,), (_BACK, _PAUSED, _STOPPED, _ROLLED_BACK)),
+    Transition(Cause.HALTED, (_RUNNING, _BACK), _HALTED),
+    Transition(Cause.TAKEOVER, (_RUNNING,), (_WAITING, _PAUSED, _STOPPED)),
+    Transition(Cause.TAKEOVER, (_BACK,), (_ERROR,)),
     # the body of a fenced step has ended
     *(Transition(Cause.BODY_ENDED, (state,), (state,)) for state in (_PAUSED, _STOPPED, _ERROR)),
     # what an operator does
+    Transition(Cause.PAUSE, (_WAITING,), (_PAUSED,)),
+    Transition(Cause.STOP, (_WAITING,), (_STOPPED,)),
+    Transition(Cause.REJECT, (_WAITING,), (_ERROR,)),
     Transition(Cause.RESET, (_STOPPED, _ERROR), (_PAUSED,)),
     Transition(Cause.RESET_FROM, (_PAUSED, _STOPPED, _ERROR, _COMPLETED), (_PAUSED, _PENDING)),
     Transition(Cause.SKIP, _AT_REST, (_PAUSED, _COMPLETED)),
     *(Transition(Cause.UPDATE_CONTEXT, (state,), (state,)) for state in _AT_REST),
-    Transition(Cause.DELETE, (*_AT_REST, _COMPLETED), ()),
+    Transition(Cause.ROLLBACK, (_PAUSED, _STOPPED, _ERROR, _COMPLETED), (_BACK, _ROLLED_BACK)),
+    Transition(Cause.DELETE, (*_AT_REST, _COMPLETED, _ROLLED_BACK), ()),
 )
 
-REACHABLE = {state for transition in TRANSITIONS for state in transition.after}
 ALLOWED = {(t.cause, b, a) for t in TRANSITIONS for b in t.before for a in t.after}
 
 # Only these states may have an attempt running, an end, no current step: the schema holds it as CHECKs.
@@ -135,6 +159,7 @@ OUTCOMES = (
     StepState.STOPPED,
     StepState.ERROR,
     StepState.INTERRUPTED,
+    StepState.UNDONE,
 )
 
 
@@ -142,8 +167,13 @@ def _row(cells: str) -> dict[WorkflowState, Answer]:
     answers = {
         "run": Answer.RUNS,
         "rerun": Answer.RUNS_IF_RERUN,
+        "wait": Answer.ATTACHES,
         "back": Answer.RETURNS,
         "ask": Answer.REQUESTED,
+        "now": Answer.HALTS,
+        "undo": Answer.ROLLS_BACK,
+        "keep": Answer.STORED,
+        "give": Answer.DELIVERED,
         "yes": Answer.CHANGED,
         "lock": Answer.LOCKED,
         "no": Answer.REFUSED,
@@ -155,23 +185,28 @@ def _row(cells: str) -> dict[WorkflowState, Answer]:
 # Columns: pending, running, waiting, paused, stopped, error, completed, rolling_back (as running), rolled_back.
 # fmt: off
 VERBS = {
-    Verb.RUN:            _row("run  lock  no  run   rerun  err  back  lock  err"),
-    Verb.PAUSE:          _row("no   ask   no  back  no     no   no    ask   no"),
-    Verb.STOP:           _row("no   ask   no  no    back   no   no    ask   no"),
-    Verb.RESET:          _row("no   lock  no  no    yes    yes  no    lock  no"),
-    Verb.RESET_FROM:     _row("no   lock  no  yes   yes    yes  yes   lock  no"),
-    Verb.SKIP:           _row("yes  lock  no  yes   yes    yes  no    lock  no"),
-    Verb.UPDATE_CONTEXT: _row("yes  lock  no  yes   yes    yes  no    lock  no"),
-    Verb.DELETE:         _row("yes  lock  no  yes   yes    yes  yes   lock  yes"),
+    Verb.RUN:            _row("run  lock  wait run   rerun  err  back  lock  err"),
+    Verb.PAUSE:          _row("no   ask   now  back  no     no   no    ask   no"),
+    Verb.STOP:           _row("no   ask   now  no    back   no   no    ask   no"),
+    Verb.RESET:          _row("no   lock  no   no    yes    yes  no    lock  no"),
+    Verb.RESET_FROM:     _row("no   lock  no   yes   yes    yes  yes   lock  no"),
+    Verb.SKIP:           _row("yes  lock  no   yes   yes    yes  no    lock  no"),
+    Verb.UPDATE_CONTEXT: _row("yes  lock  no   yes   yes    yes  no    lock  no"),
+    Verb.ROLLBACK:       _row("no   lock  no   undo  undo   undo undo  lock  no"),
+    Verb.SIGNAL:         _row("keep give  give keep  keep   keep no    give  no"),
+    Verb.DELETE:         _row("yes  lock  no   yes   yes    yes  yes   lock  yes"),
 }
 # fmt: on
+
+# Of these, what may be done with a workflow whose rollback was halted or has failed: forward is not the way any more.
+WHILE_UNDOING = (Verb.ROLLBACK, Verb.RESET_FROM, Verb.SIGNAL, Verb.DELETE, Verb.PAUSE, Verb.STOP)
 
 _REFUSALS = (Answer.REFUSED, Answer.ERROR_STATE, Answer.LOCKED)
 
 
 def allowed_in(verb: Verb) -> tuple[WorkflowState, ...]:
-    """Return the states in which a verb does something, of those that a workflow can be in."""
-    return tuple(state for state, answer in VERBS[verb].items() if answer not in _REFUSALS and state in REACHABLE)
+    """Return the states in which a verb does something."""
+    return tuple(state for state, answer in VERBS[verb].items() if answer not in _REFUSALS)
 
 
 def diagram() -> str:

@@ -6,10 +6,11 @@ from datetime import datetime
 from awfe.domain.context import Delta
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
-from awfe.domain.states import VERBS, Answer, Cause, StepState, Verb, WorkflowState, allowed_in
+from awfe.domain.states import VERBS, WHILE_UNDOING, Answer, Cause, StepState, Verb, WorkflowState, allowed_in
 from awfe.errors import ErrorState, InvalidInput, InvalidState, WorkflowLocked
 
-_NEEDS_REST = (Answer.RUNS, Answer.RUNS_IF_RERUN, Answer.CHANGED)
+_NEEDS_REST = (Answer.RUNS, Answer.RUNS_IF_RERUN, Answer.CHANGED, Answer.ROLLS_BACK)
+_HALTED = (WorkflowState.PAUSED, WorkflowState.STOPPED, WorkflowState.ERROR)
 _CUT_OFF = (StepState.STOPPED, StepState.INTERRUPTED)
 
 
@@ -20,6 +21,8 @@ def check(head: Head, verb: Verb) -> Answer:
         answer = Answer.ERROR_STATE
     if answer is Answer.LOCKED or (head.owner is not None and answer in _NEEDS_REST):
         raise locked(head)
+    if head.undoing and head.state in _HALTED and verb not in WHILE_UNDOING:
+        raise _halfway(head, verb)
     if answer in (Answer.REFUSED, Answer.ERROR_STATE):
         raise refusal(head, verb, answer)
     return answer
@@ -32,6 +35,13 @@ def locked(head: Head) -> WorkflowLocked:
     if head.owner is None:
         doing, where = "is about to run", " elsewhere"
     return WorkflowLocked(head.name, f"{head.name!r} {doing}{where}; wait for it, or pause or stop it first")
+
+
+def _halfway(head: Head, verb: Verb) -> InvalidState:
+    where = f"{head.name!r} is in state {head.state}, in the middle of a rollback"
+    can = ", ".join(each for each in WHILE_UNDOING if each not in (Verb.PAUSE, Verb.STOP))
+    kind = ErrorState if verb is Verb.RUN else InvalidState
+    return kind(head.name, f"{where}: {verb} is not allowed there; what is: {can}")
 
 
 def refusal(head: Head, verb: Verb, answer: Answer) -> InvalidState:
@@ -95,6 +105,9 @@ def _at_rest(head: Head, state: WorkflowState, **changes: object) -> Head:
         "state": state,
         "step_state": StepState.PENDING,
         "due_at": None,
+        "wait": None,
+        "attempt_started_at": None,
+        "undoing": False,
         "ended_at": None,
         "resumable": False,
         "owner": None,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Any
@@ -13,12 +13,16 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo, too_large
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
+from awfe.domain.records import Workflow
 from awfe.domain.secret import Revealed, Secret
 from awfe.domain.step import BaseStep
+from awfe.domain.waits import WAITING, Waiting, Woken
 from awfe.errors import ContextError, InvalidInput
 from awfe.execution.body import Body
 from awfe.execution.crew import Crew
 from awfe.execution.secrets import Keyring, Secrets
+
+Work = Callable[[BaseStep, Context], Awaitable[object]]
 
 
 class Cut(IntEnum):
@@ -39,15 +43,31 @@ class Attempt:
     """
 
     def __init__(
-        self, crew: Crew, head: Head, step: BaseStep, line: int, checkpoint: Callable[[Context], Awaitable[None]]
+        self,
+        crew: Crew,
+        head: Head,
+        step: BaseStep,
+        line: int,
+        checkpoint: Callable[[Context], Awaitable[None]],
+        *,
+        work: Work | None = None,
+        undo: bool = False,
+        woken: Woken | None = None,
     ) -> None:
-        """Prepare an attempt; nothing runs yet. `line` is the revision of the reset that began the step anew, or 0."""
+        """Prepare an attempt; nothing runs yet. `line` is the revision of the reset that began the step anew, or 0.
+
+        `work` is done in place of the step's own.
+        """
         # The same for all attempts of the step, and for no other step of any workflow.
         about = f"{crew.instance}:{head.id}:{head.position}:{line}"
         key = blake2b(about.encode(), digest_size=16).hexdigest()
-        info = StepInfo(head.at, type(step).__name__, head.attempt, key)
+        info = StepInfo(head.at, type(step).__name__, head.attempt, key, woken)
         self._crew = crew
+        self._head = head
+        self._undo = undo
+        self._waiting: Waiting | None = None
         self._step = step
+        self._do = work
         self.name = f"step {info.position} ({info.name}) of {head.name!r}"
         self._keyring = Keyring(crew.secrets)
         self._checkpoint = checkpoint
@@ -102,6 +122,14 @@ class Attempt:
         """Refuse a change that holds the text of a secret."""
         self._keyring.refuse_texts(delta)
 
+    async def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Workflow:
+        """Begin a workflow of the step's own, or find it."""
+        return await self._crew.family.raise_child(self._head, name, context, steps)
+
+    async def undo_child(self, name: str) -> None:
+        """Roll such a workflow back."""
+        await self._crew.family.undo_child(self._head, name)
+
     async def checkpoint(self, ctx: Context) -> None:
         """Save what the step has changed so far; a step that does nothing else can be cut off here, too."""
         await self._checkpoint(ctx)
@@ -150,12 +178,20 @@ class Attempt:
             self._over.set_result(None)
 
     async def _work(self, ctx: Context, committed: dict[str, bytes]) -> None:
-        self._step = await self._keyring.open_for(self._step, committed)
+        step = await self._keyring.open_for(self._step, committed)
+        if self._undo:
+            await step.undo(ctx)
+            return
         for hook in self._crew.before_step:
             await hook(ctx)
-        result: object = await self._step.work(ctx)  # type: ignore[func-returns-value]  # checked here
-        if result is not None:
-            msg = f"work returned {result!r:.100}; it must return None: put results into ctx"
+        result: object = await (step.work(ctx) if self._do is None else self._do(step, ctx))
+        if isinstance(result, WAITING):
+            if self._do is not None:
+                msg = "a transactional step can't wait, since its transaction would; let the next step do that"
+                raise InvalidInput(msg)
+            self._waiting = result
+        elif result is not None:
+            msg = f"work returned {result!r:.100}; return None, or what the step waits for: put results into ctx"
             raise InvalidInput(msg)
         for hook in self._crew.after_step:
             await hook(ctx)
@@ -181,7 +217,9 @@ class Attempt:
         self.error = None if error is None else self._crew.secrets.hide(error)
         self.described = self._description(self.error)
         begun = self.task is not None and not (self.task.done() and self.task.cancelled())
-        return Outcome(self._ending(error), delta, self._tail.text(), self.described, alive, begun)
+        ending = self._ending(error)
+        waiting = self._waiting if ending is Ending.WAITING else None
+        return Outcome(ending, delta, self._tail.text(), self.described, alive, begun, waiting)
 
     def _raised(self) -> BaseException | None:
         task = self.task
@@ -192,7 +230,7 @@ class Attempt:
 
     def _ending(self, error: BaseException | None) -> Ending:
         if error is None:
-            return Ending.COMPLETED
+            return Ending.COMPLETED if self._waiting is None else Ending.WAITING
         if self._cut is Cut.SHUTDOWN:
             return Ending.INTERRUPTED
         if self._cut >= Cut.STOP or isinstance(error, KeyboardInterrupt):

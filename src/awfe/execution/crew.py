@@ -1,21 +1,36 @@
 """What all runs of one engine share."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from awfe.domain.context import Context
+from awfe.domain.moves import Head
+from awfe.domain.records import Workflow
 from awfe.execution.line import Line
 from awfe.execution.secrets import Secrets
+from awfe.persistence.entries import Entries
 from awfe.persistence.locks import Bell, Locks
 from awfe.persistence.reads import Reads
+from awfe.persistence.transaction import Transaction
+from awfe.persistence.waiting import Waits
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
 
 Hook = Callable[[Context], Awaitable[None]]
 Log = logging.Logger | logging.LoggerAdapter[Any]
+
+
+class Family(Protocol):
+    """The workflows that steps begin, as workflows of their own."""
+
+    async def raise_child(self, parent: Head, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Workflow:
+        """Begin a workflow of a step's, or find it; returns it as it stands."""
+
+    async def undo_child(self, parent: Head, name: str) -> None:
+        """Roll a workflow of a step's back."""
 
 
 @dataclass(slots=True)
@@ -26,6 +41,9 @@ class Crew:
     settings: Settings
     reads: Reads
     writes: Writes
+    entries: Entries
+    waits: Waits
+    transaction: Callable[[], Transaction]
     line: Line
     log: Log
     clock: Callable[[], datetime]
@@ -37,6 +55,7 @@ class Crew:
     bell: Bell = field(init=False)
     instance: str = field(init=False)
     max_context_bytes: int = field(init=False)
+    family: "Family" = field(init=False)
 
     def join(self, locks: Locks, bell: Bell, instance: str, max_context_bytes: int) -> None:
         """Add what is only known when the database is open."""

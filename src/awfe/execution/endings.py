@@ -1,13 +1,13 @@
 """What a run raises, from where it came to rest."""
 
 import asyncio
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from awfe.domain.moves import Head
-from awfe.domain.states import StepState, WorkflowState
-from awfe.domain.step import BaseStep
+from awfe.domain.outcomes import ErrorInfo
+from awfe.domain.records import Workflow
+from awfe.domain.states import ENDED, StepState, WorkflowState
 from awfe.errors import StepError, StepTimeout, WorkflowHalted, WorkflowPaused, WorkflowStopped
-from awfe.execution.attempt import Attempt
 
 _HALTED: dict[WorkflowState, type[WorkflowHalted]] = {
     WorkflowState.PAUSED: WorkflowPaused,
@@ -15,30 +15,51 @@ _HALTED: dict[WorkflowState, type[WorkflowHalted]] = {
 }
 
 
-def of(head: Head, attempt: Attempt | None, steps: Sequence[BaseStep]) -> Exception | None:
-    """Return what the run raises, None for a workflow that is completed."""
-    if head.state is WorkflowState.COMPLETED:
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What the last attempt of a run raised, and what is kept of it."""
+
+    error: BaseException | None = None
+    described: ErrorInfo | None = None
+    timed_out: bool = False
+
+
+def of(head: Head, fault: Fault | None, step: str) -> Exception | None:
+    """Return what the run raises, None for a workflow that has ended as it should, or waits; `step` is the current."""
+    if head.state in (*ENDED, WorkflowState.WAITING):
         return None
     if head.state is not WorkflowState.ERROR:
-        return halted(head.name, head.state, attempt)
-    return _failed(head, attempt, type(steps[head.at - 1]).__name__)
+        return halted(head.name, head.state, fault)
+    fault = fault or Fault()
+    what = type(fault.error).__name__ if fault.described is None else fault.described.first_line
+    if head.step_state is StepState.INTERRUPTED:
+        what = "interrupted, because the engine was closed"
+    return _failed(head.name, head.at, step, what, fault, undoing=head.undoing)
 
 
-def halted(name: str, state: WorkflowState, attempt: Attempt | None = None) -> WorkflowHalted:
+def of_record(workflow: Workflow) -> Exception | None:
+    """Return what a run raises that was attached to a workflow, while others ran it."""
+    if workflow.state in ENDED:
+        return None
+    if workflow.state is not WorkflowState.ERROR or workflow.position is None:
+        return halted(workflow.name, workflow.state, Fault())
+    step = workflow.steps[workflow.position - 1]
+    what = step.state if step.error is None else step.error.first_line
+    return _failed(workflow.name, step.position, step.name, what, Fault(), undoing=False)
+
+
+def halted(name: str, state: WorkflowState, fault: Fault | None = None) -> WorkflowHalted:
     """Return what a run raises that was asked to halt; the cause is what the step raised when it was cut short."""
-    began = attempt is not None
-    error = _HALTED[state](name, f"{name!r} is {state}" if began else f"{name!r} was taken out of line: not begun")
-    if attempt is not None and not isinstance(attempt.error, asyncio.CancelledError):
-        error.__cause__ = attempt.error
+    text = f"{name!r} was taken out of line: not begun" if fault is None else f"{name!r} is {state}"
+    error = _HALTED.get(state, WorkflowPaused)(name, text)
+    if fault is not None and not isinstance(fault.error, asyncio.CancelledError):
+        error.__cause__ = fault.error
     return error
 
 
-def _failed(head: Head, attempt: Attempt | None, step: str) -> StepError:
-    cause = None if attempt is None else attempt.error
-    what = type(cause).__name__ if attempt is None or attempt.described is None else attempt.described.first_line
-    if head.step_state is StepState.INTERRUPTED:
-        what = "interrupted, because the engine was closed"
-    kind = StepTimeout if attempt is not None and attempt.timed_out else StepError
-    error = kind(head.name, f"{head.name!r} failed at step {head.position} ({step}): {what}", step, head.at)
-    error.__cause__ = cause
+def _failed(name: str, position: int, step: str, what: str, fault: Fault, *, undoing: bool) -> StepError:
+    kind = StepTimeout if fault.timed_out else StepError
+    failed = "failed to undo step" if undoing else "failed at step"
+    error = kind(name, f"{name!r} {failed} {position} ({step}): {what}", step, position)
+    error.__cause__ = fault.error
     return error

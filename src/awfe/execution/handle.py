@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 from awfe.domain.records import Workflow
-from awfe.execution.runner import Run
+from awfe.execution.result import Result
 
 
 class Handle:
@@ -17,20 +17,20 @@ class Handle:
     def __init__(
         self,
         name: str,
-        run: Run | None,
-        follow: Callable[[Run | None], Awaitable[Workflow]],
+        result: Result | None,
+        follow: Callable[[Result | None], Awaitable[Workflow]],
         pause: Callable[..., Awaitable[None]],
         stop: Callable[..., Awaitable[None]],
     ) -> None:
-        """Stand for a run; None when the workflow was completed already."""
+        """Stand for what a run comes to; None when the workflow was completed already."""
         self.name = name
-        self._run = run
+        self._outcome = result
         self._follow = follow
         self._pause = pause
         self._stop = stop
-        if run is not None:
-            run.result.keep_for(weakref.ref(self))
-            weakref.finalize(self, run.result.tell_unawaited).atexit = False
+        if result is not None:
+            result.keep_for(weakref.ref(self))
+            weakref.finalize(self, result.tell_unawaited).atexit = False
 
     def __await__(self) -> Generator[Any, Any, Workflow]:
         """Wait until the workflow rests."""
@@ -46,9 +46,9 @@ class Handle:
 
     def done(self) -> bool:
         """Tell whether the workflow rests."""
-        return self._run is None or self._run.rested.done()
+        return self._outcome is None or self._outcome.future.done()
 
     async def _result(self) -> Workflow:
-        if self._run is not None:
-            self._run.result.awaited = True
-        return await self._follow(self._run)
+        if self._outcome is not None:
+            self._outcome.awaited = True
+        return await self._follow(self._outcome)

@@ -22,6 +22,13 @@ class Line:
             self._waiting.append(turn)
         return turn
 
+    def squeeze_in(self) -> asyncio.Future[bool]:
+        """Take a place at once, one too many where none is free: for what belongs to a run that has one."""
+        self._free -= 1
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        turn.set_result(True)
+        return turn
+
     def leave(self, turn: asyncio.Future[bool]) -> bool:
         """Take somebody out of the line; False when it was his turn already."""
         if turn.done():
@@ -32,7 +39,7 @@ class Line:
 
     def give_back(self) -> None:
         """Free a place, for the first in line."""
-        while self._waiting:
+        while self._waiting and self._free >= 0:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(True)

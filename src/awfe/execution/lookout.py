@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from awfe.domain import moves
+from awfe.domain import takeover
 from awfe.domain.moves import By, Head, Move
-from awfe.domain.states import WorkflowState
+from awfe.domain.states import ACTIVE
 from awfe.errors import WorkflowCorrupt, WorkflowNotFound
+from awfe.execution.attaching import Attaching
 from awfe.execution.control import Control
 from awfe.execution.crew import Crew
 from awfe.execution.recovery import Recovery
@@ -27,14 +28,17 @@ class Lookout:
     its loop or is frozen can't save anything any more, and its workflow stays locked until it is gone.
     """
 
-    def __init__(self, crew: Crew, control: Control, recovery: Recovery) -> None:
+    def __init__(
+        self, crew: Crew, control: Control, recovery: Recovery, attaching: Attaching, rung: asyncio.Event
+    ) -> None:
         """Look for what concerns these runs."""
         self.polls = 0
         self.rings = 0
         self._crew = crew
         self._control = control
         self._recovery = recovery
-        self._rung = asyncio.Event()
+        self._attaching = attaching
+        self._rung = rung
         self._deadlines: dict[tuple[int, str, float], float] = {}
         self._looking: asyncio.Task[None] | None = None
 
@@ -55,7 +59,14 @@ class Lookout:
             return
         if head.request == "stop":
             self._deadlines.setdefault(_key(head), _deadline(head))
-        await self._crew.bell.ring(head.owner)
+        await self.ring_for(head.owner)
+
+    async def ring_for(self, owner: str) -> None:
+        """Let an engine look at once: this one, or another."""
+        if owner == self._crew.owner:
+            self._rung.set()
+        else:
+            await self._crew.bell.ring(owner)
 
     def _ring(self) -> None:
         self.rings += 1
@@ -81,6 +92,7 @@ class Lookout:
                     run.heed(head)
             for head in self._overdue(heads):
                 await self._passing_over(self._fence(head))
+        await self._attaching.look()
         for head in tuple(self._control.left_behind):
             await self._passing_over(self._settle(head))
 
@@ -99,9 +111,9 @@ class Lookout:
     async def _fence(self, head: Head) -> None:
         def make(found: Found) -> Move | None:
             now = found.head
-            if now.run_id != head.run_id or now.state is not WorkflowState.RUNNING:
+            if now.run_id != head.run_id or now.state not in ACTIVE:
                 return None
-            return moves.fenced(now, self._crew.clock(), By(self._crew.owner))
+            return takeover.fenced(now, self._crew.clock(), By(self._crew.owner))
 
         with suppress(WorkflowNotFound):
             await self._crew.writes.change(head.name, make, workflow_id=head.id)

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 
-from awfe.domain import moves
+from awfe.domain import takeover
 from awfe.domain.moves import By, Head, Move
-from awfe.domain.states import WorkflowState
+from awfe.domain.states import ACTIVE
 from awfe.domain.step import policies_of
 from awfe.errors import InvalidInput, WorkflowCorrupt, WorkflowNotFound
 from awfe.execution.crew import Crew
@@ -54,7 +54,7 @@ class Recovery:
                 continue
             except WorkflowCorrupt as error:
                 self._crew.reads.pass_over(error)
-        return [head for head in settled if head.state is not WorkflowState.RUNNING]
+        return [head for head in settled if head.state not in ACTIVE]
 
     async def _settle_now(self, head: Head) -> Head:
         now = await self._crew.reads.head(head.name)
@@ -62,7 +62,7 @@ class Recovery:
         same = (now.run_id, now.owner, now.rev) == (head.run_id, head.owner, head.rev)
         if not same or await self.is_alive(now):
             return now
-        if now.state is not WorkflowState.RUNNING:
+        if now.state not in ACTIVE:
             return await self._crew.writes.let_go(now, self._crew.clock())
         rerun = await self._declared_rerun(now)
 
@@ -71,7 +71,7 @@ class Recovery:
                 # It moves, so it lives; and `rerun` was declared by the step at which it was.
                 return None
             allowed = rerun and found.progress.interrupts < self._crew.settings.max_interrupts
-            return moves.taken_over(found.head, self._crew.clock(), By(self._crew.owner), rerun=allowed)
+            return takeover.taken_over(found.head, self._crew.clock(), By(self._crew.owner), rerun=allowed)
 
         found = await self._crew.writes.change(head.name, make, workflow_id=head.id)
         if found.head.rev != now.rev + 1:

@@ -2,24 +2,30 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
 from awfe.domain import moves, verbs
+from awfe.domain.claims import Claimant
 from awfe.domain.context import NO_CHANGE, Context, too_large
 from awfe.domain.decide import Halt, Situation, decide
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
-from awfe.domain.states import Answer, StepState, Verb, WorkflowState
-from awfe.domain.step import BaseStep, policies_of
+from awfe.domain.states import ACTIVE, StepState
+from awfe.domain.step import policies_of
+from awfe.domain.waits import Woken
 from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt
 from awfe.execution import endings
-from awfe.execution.attempt import Attempt, Cut
+from awfe.execution.attempt import Attempt, Cut, Work
+from awfe.execution.course import Course
 from awfe.execution.crew import Crew
+from awfe.execution.endings import Fault
 from awfe.execution.result import Result
 from awfe.execution.tenure import Tenure
+from awfe.execution.transactional import Apply, attempted, no_checkpoint
+from awfe.execution.waited import outcome_of_wait
 from awfe.persistence.writes import Found
 from awfe.shielding import surely, to_the_end
 
@@ -27,33 +33,49 @@ from awfe.shielding import surely, to_the_end
 class Run:
     """One run of one workflow in this engine, from the line to the end of its last body.
 
-    `result` is set when the workflow rests and its lock and place are given back. Where the body of a fenced step will
-    not end it is set before, and these are kept until it does.
+    `rested` is done when the workflow rests, and `on_rest` was told what the run raises, for those who await `result`.
+    That is when its lock and place are given back; where the body of a fenced step will not end it is before, and they
+    are kept until it does.
     """
 
     def __init__(
-        self, crew: Crew, head: Head, steps: Sequence[BaseStep], by: By, on_over: Callable[["Run"], None]
+        self,
+        crew: Crew,
+        head: Head,
+        course: Course,
+        by: By,
+        result: Result,
+        *,
+        on_over: Callable[["Run"], None],
+        on_rest: Callable[["Run", BaseException | None], None],
+        in_line: bool = True,
     ) -> None:
-        """Prepare a run; `steps` are all steps of the workflow, resolved."""
+        """Prepare a run; nothing begins yet but that it stands in line, or takes a place beside the others."""
         self.crew = crew
         self.head = head
         self.name = head.name
-        self.result = Result(head.name, crew.log)
+        self.course = course
+        self.by = by
+        self.result = result
+        self.has_claimed = False
+        # Done when the workflow rests.
+        self.rested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
-        self._steps = steps
-        self._by = by
         self._progress = Progress()
         self._context: dict[str, bytes] = {}
+        self._found: Found | None = None
         self._halt = Halt.NONE
         self._grace = crew.settings.stop_grace
-        self._turn = crew.line.join()
+        self._turn = crew.line.join() if in_line else crew.line.squeeze_in()
         self._heeded: tuple[str, float | None] | None = None
         self._claimed = asyncio.Event()
         self._bell = asyncio.Event()
         self._moving = asyncio.Lock()
         self._attempt: Attempt | None = None
+        self._fault: Fault | None = None
         self._tenure: Tenure | None = None
         self._on_over = on_over
+        self._on_rest = on_rest
 
     def ask(self, halt: Halt, grace: float | None = None) -> None:
         """Ask the run to halt; a stop cuts the running step short within `grace` seconds."""
@@ -73,7 +95,7 @@ class Run:
 
     def heed(self, head: Head) -> None:
         """Act on a request that was stored for this run, or on its fencing; a head of another run is dead."""
-        if head.run_id != self.head.run_id or self.head.state is not WorkflowState.RUNNING:
+        if head.run_id != self.head.run_id or self.head.state not in ACTIVE:
             return
         if head.token != self.head.token:
             self._fenced()
@@ -83,11 +105,6 @@ class Run:
         if self._heeded != (head.request, head.stop_grace):
             self._heeded = (head.request, head.stop_grace)
             self.ask(Halt[head.request.upper()], head.stop_grace)
-
-    @property
-    def rested(self) -> asyncio.Future[None]:
-        """Done when the workflow rests."""
-        return self.result.future
 
     @property
     def in_line(self) -> bool:
@@ -101,13 +118,18 @@ class Run:
         await asyncio.wait({claimed})
 
     async def go(self) -> None:
-        """Run until the workflow rests; never raises: what happened is in `result`."""
+        """Run until the workflow rests; never raises: what happened is told to `on_rest`."""
         try:
             error = await self._pipeline()
         except BaseException as raised:  # noqa: BLE001 - handed to whoever awaits the run
             error = raised
         self._on_over(self)
-        self.result.set(error)
+        self._rest(error)
+
+    def _rest(self, error: BaseException | None) -> None:
+        if not self.rested.done():
+            self.rested.set_result(None)
+            self._on_rest(self, error)
 
     def abandoned(self) -> None:
         """Come to rest when the task was cancelled before its first line, as when a loop goes down."""
@@ -115,7 +137,7 @@ class Run:
             if not self.crew.line.leave(self._turn):
                 self.crew.line.give_back()
             self._on_over(self)
-            self.result.set(asyncio.CancelledError())
+            self._rest(asyncio.CancelledError())
 
     async def _pipeline(self) -> BaseException | None:
         if not await self._turn:
@@ -138,7 +160,7 @@ class Run:
         except (LockLost, StoreUnavailable, WorkflowCorrupt) as raised:
             error = raised
         if self._attempt is not None and self._attempt.alive:
-            self.result.set(error)
+            self._rest(error)
             await self._outlive(self._attempt)
         # A database that is away would keep us once more; what is left behind is settled when it is back.
         if self.head.owner is not None and not isinstance(error, (StoreUnavailable, WorkflowCorrupt)):
@@ -149,77 +171,113 @@ class Run:
         if self._halt:
             return endings.halted(self.name, self._halt.state)
         await self._claim()
-        while self.head.state is WorkflowState.RUNNING:
-            if self.head.due_at is not None:
+        if not self.has_claimed and not self._halt:
+            # It is completed, or waits, or others have taken it.
+            return None
+        while self.head.state in ACTIVE:
+            if self.head.waits:
+                await self._apply(self._look_at_wait())
+            elif self.head.due_at is not None:
                 await self._wait_until_due(self.head.due_at)
             else:
-                await self._apply(await self._run_attempt())
-        if self._halt and self._attempt is None and self.head.state is not WorkflowState.COMPLETED:
+                step = None if self.course.undo else self.course.steps[self.head.at - 1]
+                await attempted(self.crew, step, self._run_attempt, self._apply, self._cancelled)
+        error = endings.of(self.head, self._fault, self._step_name)
+        if error is not None and self._halt and self._fault is None:
             return endings.halted(self.name, self._halt.state)
-        return endings.of(self.head, self._attempt, self._steps)
+        return error
+
+    @property
+    def _step_name(self) -> str:
+        position = self.head.position
+        return "" if position is None else type(self.course.steps[position - 1]).__name__
 
     async def _claim(self) -> None:
         run_id = secrets.token_hex(16)
 
         def make(found: Found) -> Move | None:
-            head = found.head
-            if head.run_id == run_id or self._halt:
+            if found.head.run_id == run_id or self._halt:
                 return None
-            answer = verbs.check(head, Verb.RUN)
-            if answer is Answer.RETURNS:
-                return None
-            if answer is Answer.RUNS_IF_RERUN and not policies_of(self._steps[head.at - 1]).rerun:
-                raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
-            attempt = found.progress.next_attempt(head.at)
-            grace = self.crew.settings.stop_grace
-            return moves.claimed(head, attempt, run_id, self.crew.owner, self._now(), self._by, stop_grace=grace)
+            self._found = found
+            crew = self.crew
+            claimant = Claimant(run_id, crew.owner, self._now(), self.by, crew.settings.stop_grace)
+            return self.course.claim(found, claimant)
 
         writes, workflow_id = self.crew.writes, self.head.id
         found = await surely(lambda: writes.change(self.name, make, workflow_id=workflow_id), self._cancelled)
-        if found.head.state is WorkflowState.RUNNING and found.head.run_id != run_id:
+        if found.head.state in ACTIVE and found.head.run_id != run_id:
             # Ours was committed, its answer came late, and somebody has taken over and claimed it since.
             raise LockLost(self.name, f"{self.name!r} was taken over while this run began")
+        self.has_claimed = found.head.run_id == run_id
         self.head, self._progress, self._context = found.head, found.progress, found.progress.context()
         self._claimed.set()
 
-    async def _run_attempt(self) -> Outcome:
+    def _look_at_wait(self) -> Outcome:
+        found = self._found
+        assert found is not None  # noqa: S101 - what waits was claimed
+        outcome, error = outcome_of_wait(self.head, found, self._now(), self._context, self.crew.max_context_bytes)
+        self._fault = Fault(error, outcome.error, isinstance(error, TimeoutError))
+        return outcome
+
+    async def _run_attempt(self, work: Work | None = None) -> Outcome:
         if self._tenure is not None:
             # It may have been lost while the begin was being saved: no body begins beside another's.
             await self._tenure.hold()
-        head, step = self.head, self._steps[self.head.at - 1]
-        attempt = Attempt(self.crew, head, step, self._progress.line(head.at), self._checkpoint)
+        head, step = self.head, self.course.steps[self.head.at - 1]
+        attempt = Attempt(
+            self.crew,
+            head,
+            step,
+            self._progress.line(head.at),
+            no_checkpoint if work else self._checkpoint,
+            work=work,
+            undo=self.course.undo,
+            woken=self._woken_for(head),
+        )
         self._attempt = attempt
         if self._halt:
             # It was asked for while the begin was being saved: the step's code has not begun, and does not.
             attempt.cut(Cut.STOP if self._halt is Halt.STOP else Cut.SHUTDOWN, self._grace)
         outcome = await attempt.run(self._context, policies_of(step).timeout, self.crew.settings.stop_grace)
+        self._fault = Fault(attempt.error, attempt.described, attempt.timed_out)
         if attempt.fenced and self._tenure is not None:
             await self._tenure.hold()
         return outcome
 
-    async def _apply(self, outcome: Outcome) -> None:
+    def _woken_for(self, head: Head) -> Woken | None:
+        """Return why the work of a step is called once more in the attempt in which it waited."""
+        found = self._found
+        if found is None or not found.head.waits or (found.head.at, found.head.attempt) != (head.at, head.attempt):
+            return None
+        return "due" if found.signal is None else "signal"
+
+    async def _apply(self, outcome: Outcome, apply: Apply | None = None) -> None:
         position = self.head.at
-        policies = policies_of(self._steps[position - 1])
+        policies = policies_of(self.course.steps[position - 1])
 
         def choose() -> Move:
+            way, next_attempt = self.course.next(self.head, self._progress)
             situation = Situation(
                 head=self.head,
                 policies=policies,
                 failures=self._progress.failures,
-                next_attempt=self._progress.next_attempt(position + 1),
+                next_attempt=next_attempt,
                 halt=self._halt,
                 now=self._now(),
+                way=way,
             )
             return decide(situation, outcome)
 
-        move = await self._commit(choose)
-        assert move.ended is not None  # noqa: S101 - every decision ends the attempt
+        move = await self._commit(choose, apply)
+        if move.ended is None:
+            # It waits; the run is over.
+            return
         self._progress.attempts[position] = move.ended.attempt
         if move.ended.outcome is StepState.ERROR:
             self._progress.failures += 1
         else:
             self._progress.failures = 0
-        if move.ended.outcome is StepState.COMPLETED:
+        if move.ended.outcome in (StepState.COMPLETED, StepState.UNDONE):
             outcome.delta.apply(self._context)
 
     async def _wait_until_due(self, due_at: datetime) -> None:
@@ -245,8 +303,8 @@ class Run:
 
         def choose() -> Move:
             nonlocal delta
-            now = (self.head.state, self.head.position, self.head.attempt)
-            if now != (WorkflowState.RUNNING, ctx.step.position, ctx.step.attempt):
+            now = (self.head.state in ACTIVE, self.head.position, self.head.attempt)
+            if now != (True, ctx.step.position, ctx.step.attempt):
                 raise LockLost(self.name, f"{self.name!r}: this attempt is over; it can't save anything any more")
             delta = ctx.collect()
             if ctx.size > self.crew.max_context_bytes:
@@ -260,15 +318,16 @@ class Run:
 
         await to_the_end(save())
 
-    async def _commit(self, choose: Callable[[], Move]) -> Move:
+    async def _commit(self, choose: Callable[[], Move], apply: Apply | None = None) -> Move:
         """Apply a move; where a request turns up first, choose again."""
         async with self._moving:
             while True:
-                if self._tenure is not None:
+                # A step's own transaction does not wait: its fence decides, and the next body waits before it begins.
+                if self._tenure is not None and apply is None:
                     await self._tenure.hold()
                 move = choose()
                 retry_for = self.crew.settings.db_retry_for
-                self.head = await surely(partial(self.crew.writes.apply, move, retry_for), self._cancelled)
+                self.head = await surely(partial(apply or self.crew.writes.apply, move, retry_for), self._cancelled)
                 if self.head.rev == move.after.rev:
                     return move
                 self.heed(self.head)

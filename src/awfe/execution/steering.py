@@ -1,36 +1,30 @@
 """What the verbs have in common: let a workflow run, ask it to halt, wait for it, change it at rest."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from awfe.domain import verbs
 from awfe.domain.decide import Halt
-from awfe.domain.moves import By
+from awfe.domain.moves import NOBODY, By, Head
 from awfe.domain.records import Recovered
 from awfe.domain.states import ACTIVE, Answer, Verb, WorkflowState
-from awfe.domain.step import BaseStep, StepSpec, policies_of
-from awfe.errors import (
-    InvalidInput,
-    InvalidState,
-    LockLost,
-    StepNotFound,
-    WorkflowCorrupt,
-    WorkflowLocked,
-    WorkflowNotFound,
-)
-from awfe.execution.control import Control
+from awfe.domain.step import policies_of
+from awfe.errors import InvalidState, StepNotFound, WorkflowCorrupt, WorkflowLocked, WorkflowNotFound
+from awfe.execution import endings
+from awfe.execution.attaching import Attaching, load
+from awfe.execution.control import TAKEN, Control
+from awfe.execution.course import Back, Forward
 from awfe.execution.crew import Crew
 from awfe.execution.gate import Gate
 from awfe.execution.lookout import Lookout
 from awfe.execution.recovery import Recovery
-from awfe.execution.runner import Run
+from awfe.execution.result import Result
 from awfe.persistence.writes import Make
 from awfe.shielding import end
 
 T = TypeVar("T")
-# What another engine may have done first is no error of a recovery.
-_TAKEN = (WorkflowLocked, LockLost, InvalidState, WorkflowNotFound)
 
 
 class Steering:
@@ -38,11 +32,13 @@ class Steering:
 
     def __init__(self, crew: Crew, gate: Gate) -> None:
         """Steer with these collaborators."""
-        self.control = Control(crew)
         self._crew = crew
         self._gate = gate
         self._recovery = Recovery(crew)
-        self.lookout = Lookout(crew, self.control, self._recovery)
+        self._attaching = Attaching(crew, self._recovery, lambda: self.control)
+        rung = asyncio.Event()
+        self.control = Control(crew, rung.set, self._attaching.follow)
+        self.lookout = Lookout(crew, self.control, self._recovery, self._attaching, rung)
         self._recovering: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -58,23 +54,66 @@ class Steering:
             await end(self._recovering)
         await self.control.close()
         await self.lookout.close()
+        await self._attaching.close()
 
-    async def start(self, name: str, by: By) -> Run | None:
-        """Let a workflow run in the background; None when it is completed. Refuses what can be known now."""
-        if (running := self.control.get(name)) is not None:
-            raise verbs.locked(running.head) if running.head.owner is not None else _in_line(name)
+    async def start(self, name: str, by: By) -> Result | None:
+        """Let a workflow run in the background, or attach to one that waits; None when it is completed.
+
+        Refuses what can be known now.
+        """
+        if (attached := self._attached(name)) is not None:
+            return attached
         head, specs = await self._crew.reads.with_steps(name)
         head = await self._recovery.settle(head)
         answer = verbs.check(head, Verb.RUN)
         if answer is Answer.RETURNS:
             return None
-        steps = _load(name, specs)
-        if answer is Answer.RUNS_IF_RERUN and not policies_of(steps[head.at - 1]).rerun:
+        course = Forward(load(name, specs))
+        if answer is Answer.RUNS_IF_RERUN and not policies_of(course.steps[head.at - 1]).rerun:
             raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
+        if answer is Answer.ATTACHES:
+            await self._crew.waits.attach(head, self._crew.owner)
         self._gate.check()
-        if self.control.get(name) is not None:
-            raise _in_line(name)
-        return self.control.begin(head, steps, by)
+        return self._attached(name) or self.control.begin(head, course, by)
+
+    async def roll_back(self, name: str, by: By, *, current: bool, skip: bool, in_line: bool = True) -> Result:
+        """Let a workflow be rolled back in the background; refuses what can be known now."""
+        self._refuse_running(name)
+        head, specs = await self._crew.reads.with_steps(name)
+        head = await self._recovery.settle(head)
+        verbs.check(head, Verb.ROLLBACK)
+        course = Back(load(name, specs), current=current, skip=skip)
+        self._gate.check()
+        self._refuse_running(name)
+        return self.control.begin(head, course, by, in_line=in_line)
+
+    def _attached(self, name: str) -> Result | None:
+        """Return what may be awaited of a workflow that waits here, or is about to; refuses one that runs."""
+        waiter, run = self.control.waiting.get(name), self.control.get(name)
+        if waiter is not None:
+            return waiter.result
+        if run is not None and run.head.state is WorkflowState.WAITING:
+            return run.result
+        self._refuse_running(name)
+        return None
+
+    def _refuse_running(self, name: str) -> None:
+        if (running := self.control.get(name)) is not None:
+            raise verbs.locked(running.head) if running.head.owner is not None else _in_line(name)
+
+    async def cancelled(self, name: str, result: Result) -> None:
+        """Stop what somebody awaited who was cancelled, and return when it rests."""
+        while not result.future.done():
+            run = self.control.get(name)
+            if run is not None and run.result is result:
+                run.ask(Halt.STOP)
+                await asyncio.wait({result.future, run.rested}, return_when=asyncio.FIRST_COMPLETED)
+                # What had begun to wait waits no longer than this.
+                await asyncio.sleep(0)
+                continue
+            with suppress(InvalidState, WorkflowNotFound):
+                await self.halt(name, Verb.STOP, NOBODY)
+            await asyncio.wait({result.future}, timeout=self._crew.settings.poll_interval)
 
     async def halt(self, name: str, verb: Verb, by: By, grace: float | None = None) -> None:
         """Ask whoever runs a workflow to pause or stop; one that stands in line here is taken out of it."""
@@ -92,6 +131,22 @@ class Steering:
             run.heed(head)
         else:
             await self.lookout.asked(head)
+        await self.told(head)
+        if verb is Verb.STOP:
+            for child in await self._crew.waits.children_of(head.id):
+                with suppress(InvalidState, WorkflowNotFound):
+                    await self.halt(child, verb, by, grace)
+
+    async def told(self, head: Head) -> None:
+        """Tell who awaits a workflow that waited, and does so no more, or may go on."""
+        if head.state in ACTIVE:
+            return
+        waiter = self.control.waiting.get(head.name)
+        if waiter is not None and head.state in (WorkflowState.PAUSED, WorkflowState.STOPPED):
+            self.control.waiting.pop(head.name)
+            waiter.result.set(endings.halted(head.name, head.state, endings.Fault()))
+        elif waiter is not None or head.waiter is not None:
+            await self.lookout.ring_for(self._crew.owner if waiter is not None else str(head.waiter))
 
     async def at_rest(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do something that needs a workflow at rest; one whose runner is gone is brought to rest first."""
@@ -116,20 +171,23 @@ class Steering:
         """Delete a workflow at rest; for one that can't be understood it is enough that nobody runs it."""
         crew = self._crew
         try:
-            await self.at_rest(name, lambda: crew.writes.delete(name, by, crew.clock()))
+            await self.at_rest(name, lambda: crew.entries.delete(name, by, crew.clock()))
         except WorkflowCorrupt:
             remains = await crew.reads.remains(name)
             if not await self._recovery.is_gone(remains):
                 raise
-            await crew.writes.delete(name, by, crew.clock(), remains)
+            await crew.entries.delete(name, by, crew.clock(), remains)
 
     async def wait(self, name: str) -> None:
         """Return when a workflow neither runs nor waits nor stands in line here."""
         while True:
             self._gate.check()
-            run = self.control.get(name)
+            run, waiter = self.control.get(name), self.control.waiting.get(name)
             if run is not None and not run.rested.done():
                 await asyncio.wait({run.rested})
+                continue
+            if waiter is not None and not waiter.result.future.done():
+                await asyncio.wait({waiter.result.future})
                 continue
             head = await self._recovery.settle(await self._crew.reads.head(name))
             if head.state not in (*ACTIVE, WorkflowState.WAITING):
@@ -137,15 +195,15 @@ class Steering:
             await asyncio.sleep(self._crew.settings.poll_interval)
 
     async def recover(self) -> Recovered:
-        """Take up, once, what has lost its runner and what a closing engine has paused."""
+        """Take up, once, what has lost its runner, what is due, and what a closing engine has paused."""
         orphans = [head for head in await self._crew.reads.running() if self.control.get(head.name) is None]
         settled = await self._recovery.settle_all(orphans)
         refused = [head.name for head in settled if head.state is WorkflowState.ERROR]
         started = []
-        for name in await self._crew.reads.resumable():
+        for name in await self._crew.waits.to_take_up(self._crew.clock()):
             try:
-                run = await self.start(name, By(self._crew.owner, "recover"))
-            except _TAKEN:
+                result = await self._take_up(name)
+            except TAKEN:
                 continue
             except WorkflowCorrupt as error:
                 self._crew.reads.pass_over(error)
@@ -155,11 +213,20 @@ class Steering:
                 self._crew.log.warning("%s", error)
                 refused.append(name)
                 continue
-            if run is not None:
-                run.result.quiet = (*_TAKEN, WorkflowCorrupt)
-                run.result.future.add_done_callback(self._tell_corrupt)
+            if result is not None:
+                result.quiet = (*TAKEN, WorkflowCorrupt)
+                result.future.add_done_callback(self._tell_corrupt)
                 started.append(name)
         return Recovered(tuple(started), tuple(refused))
+
+    async def _take_up(self, name: str) -> Result | None:
+        if self.control.result(name) is not None:
+            # It runs here, or this engine wakes it anyway.
+            return None
+        by = By(self._crew.owner, "recover")
+        if (await self._crew.reads.head(name)).undoing:
+            return await self.roll_back(name, by, current=False, skip=False)
+        return await self.start(name, by)
 
     def _tell_corrupt(self, rested: "asyncio.Future[None]") -> None:
         if isinstance(error := rested.exception(), WorkflowCorrupt):
@@ -176,11 +243,3 @@ class Steering:
 
 def _in_line(name: str) -> WorkflowLocked:
     return WorkflowLocked(name, f"{name!r} stands in line, or begins, in this engine already")
-
-
-def _load(name: str, specs: Sequence[StepSpec]) -> list[BaseStep]:
-    """Make all steps again, so that none is missed when others have run."""
-    try:
-        return [spec.load() for spec in specs]
-    except (LookupError, InvalidInput) as error:
-        raise StepNotFound(name, f"{name!r}: {error.args[0]}") from error

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from operator import itemgetter
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -20,8 +19,8 @@ from awfe.domain.log import Entry
 from awfe.domain.moves import By, Ended, Head, Move, Noted
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.records import RequestName
-from awfe.domain.states import ENDED, Cause, StepState, WorkflowState
-from awfe.domain.step import Policies, StepSpec
+from awfe.domain.states import ACTIVE, ENDED, Cause, StepState, WorkflowState
+from awfe.domain.waits import Wait
 from awfe.errors import WorkflowCorrupt
 from awfe.persistence import faults
 
@@ -55,6 +54,12 @@ class _HeadRow(msgspec.Struct, array_like=True, gc=False):
     owner: str | None
     request: RequestName | None
     stop_grace: _Seconds | None
+    scheduled_at: datetime | None
+    undoing: bool
+    wait: str | None
+    waiter: str | None
+    parent_id: int | None
+    wait_topic: str | None
 
 
 class _Line(msgspec.Struct, array_like=True, gc=False):
@@ -78,15 +83,15 @@ class _AttemptLine(msgspec.Struct, array_like=True, gc=False):
     changes: str | None
 
 
+_WAIT: Final = _HeadRow.__struct_fields__.index("wait")
 Placed = tuple[tuple[int, int, int], Entry]
 _TIMES: Final = (datetime,)
 _deltas = msgspec.json.Decoder(Delta)
-_policies = msgspec.json.Decoder(Policies)
-_arguments = msgspec.json.Decoder(dict[str, Any])
+_waits = msgspec.json.Decoder(Wait)
 _encode = msgspec.json.encode
 
 # What decoders raise: ours, and those of SQLAlchemy and the drivers, for a time say.
-_UNREADABLE: Final = (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError)
+UNREADABLE: Final = (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError)
 # SQLite keeps any bytes as text, and its driver has no error of its own for them.
 _NO_TEXT: Final = "Could not decode to UTF-8"
 
@@ -104,7 +109,7 @@ def understanding(name: str, where: str) -> Iterator[None]:
     """Raise `WorkflowCorrupt` for what can't be read, whoever finds that out."""
     try:
         yield
-    except (*_UNREADABLE, OperationalError) as error:
+    except (*UNREADABLE, OperationalError) as error:
         if faults.is_foreign(error) and _NO_TEXT not in str(error):
             raise
         raise corrupt(name, where, faults.brief(error)) from error
@@ -117,7 +122,7 @@ def each(name: str, table: str, rows: Iterable[Row], make: Callable[[Row], T]) -
     try:
         for row in rows:
             made.append(make(row))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         revision = getattr(row, "rev", row[0])
         raise corrupt(name, f"{table}, revision {revision!r:.40}", faults.brief(error)) from error
     return made
@@ -143,7 +148,10 @@ def head_of(row: Sequence[Any]) -> Head:
         raise corrupt(str(row[1]), f"awfe_workflow.{column}", problem) from error
     if problem := _contradiction(read):
         raise corrupt(read.name, "awfe_workflow", problem)
-    return Head(*msgspec.structs.astuple(read))
+    with understanding(read.name, "awfe_workflow.wait"):
+        wait = None if read.wait is None else _waits.decode(read.wait)
+    values = msgspec.structs.astuple(read)
+    return Head(*(*values[:_WAIT], wait, read.waiter, read.parent_id))
 
 
 def _contradiction(read: _HeadRow) -> str:
@@ -155,8 +163,10 @@ def _contradiction(read: _HeadRow) -> str:
         return f"position {position}, but step_state NULL"
     if position > read.step_count:
         return f"position {position} of {read.step_count} steps"
-    if read.owner is None and read.state is WorkflowState.RUNNING:
-        return "state running, but owner NULL"
+    if read.owner is None and read.state in ACTIVE:
+        return f"state {read.state}, but owner NULL"
+    if (read.wait is None) == (read.step_state is StepState.WAITING):
+        return f"step_state {read.step_state}, but wait {'NULL' if read.wait is None else 'not NULL'}"
     return ""
 
 
@@ -192,6 +202,12 @@ def columns_of(head: Head) -> dict[str, Any]:
         "owner": head.owner,
         "request": head.request,
         "stop_grace": head.stop_grace,
+        "scheduled_at": head.scheduled_at,
+        "undoing": head.undoing,
+        "wait": None if head.wait is None else _encode(head.wait).decode(),
+        "waiter": head.waiter,
+        "parent_id": head.parent_id,
+        "wait_topic": None if head.wait is None else head.wait.signal,
     }
 
 
@@ -205,6 +221,7 @@ def attempt_row(move: Move, ended: Ended) -> dict[str, Any]:
         "rev": move.after.rev,
         "run_token": move.before.token,
         "outcome": ended.outcome.value,
+        "before": move.before.state.value,
         "after": move.after.state.value,
         "started_at": ended.started_at,
         "ended_at": ended.ended_at,
@@ -232,6 +249,7 @@ def event_row(head: Head, noted: Noted, uid: str, before: WorkflowState | None) 
         "reason": noted.by.reason,
         "detail": noted.detail,
         "changes": pack(noted.delta),
+        "output": noted.output,
     }
 
 
@@ -260,36 +278,3 @@ def noted_of(row: Row) -> Noted:
     """Return the line that a row of `awfe_event` holds."""
     by = By(row.actor, row.reason)
     return Noted(Cause(row.cause), row.at, row.position, by, unpack(row.changes), row.detail, row.attempt)
-
-
-def specs_of(head: Head, rows: Iterable[Sequence[Any]]) -> list[StepSpec]:
-    """Return the saved steps, in order; raises `WorkflowCorrupt` where one is missing or too many."""
-    try:
-        specs = [
-            StepSpec(position, name, impl, str.encode(args), str.encode(policies))
-            for position, name, impl, args, policies in sorted(rows, key=itemgetter(0))
-            if position is not None
-        ]
-    except _UNREADABLE as error:
-        raise corrupt(head.name, "awfe_step", faults.brief(error)) from error
-    there, wanted = [spec.position for spec in specs], list(range(1, head.step_count + 1))
-    if there != wanted:
-        odd = f"missing {sorted(set(wanted) - set(there))}, too many {sorted(set(there) - set(wanted))}"
-        raise corrupt(head.name, "awfe_step", f"positions of {head.step_count} steps: {odd}")
-    return specs
-
-
-def arguments_of(name: str, spec: StepSpec) -> dict[str, Any]:
-    """Return the saved arguments of a step; raises `WorkflowCorrupt`."""
-    try:
-        return _arguments.decode(spec.args)
-    except _UNREADABLE as error:
-        raise corrupt(name, f"awfe_step.args of step {spec.position}", faults.brief(error)) from error
-
-
-def policies_of(name: str, spec: StepSpec) -> Policies:
-    """Return the saved policies of a step; raises `WorkflowCorrupt`."""
-    try:
-        return _policies.decode(spec.policies)
-    except _UNREADABLE as error:
-        raise corrupt(name, f"awfe_step.policies of step {spec.position}", faults.brief(error)) from error

@@ -24,10 +24,10 @@ from awfe.domain.context import Delta
 from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
 from awfe.domain.records import Event, Tombstone, Workflow, WorkflowSummary
-from awfe.domain.states import Cause, StepState, WorkflowState
+from awfe.domain.states import ACTIVE, Cause, StepState, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowCorrupt, WorkflowNotFound
-from awfe.persistence import codec, views
+from awfe.persistence import codec, specs, views
 from awfe.persistence.schema import attempt, event, step, tombstone, workflow
 from awfe.persistence.session import Database
 
@@ -48,14 +48,14 @@ _WITH_STEPS: Final = (
     .outerjoin(step, step.c.workflow_id == workflow.c.id)
     .where(workflow.c.name == bindparam("name"))
 )
-# An attempt's changes count only when it was completed, so the others are not even sent. What is read here is put in
-# order here: a server that sorts rows with long texts does it in a file.
+# An attempt's changes count only when it was completed or undone, so the others are not even sent. What is read here
+# is put in order here: a server that sorts rows with long texts does it in a file.
 _ENDED: Final = select(
     attempt.c.rev,
     attempt.c.outcome,
     attempt.c.position,
     attempt.c.attempt,
-    case((attempt.c.outcome == StepState.COMPLETED.value, attempt.c.changes)),
+    case((attempt.c.outcome.in_([StepState.COMPLETED.value, StepState.UNDONE.value]), attempt.c.changes)),
 ).where(attempt.c.workflow_id == _id)
 _LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
 _NOTED: Final = select(*_LINE).where(event.c.workflow_id == _id)
@@ -77,6 +77,12 @@ _UNSAVED: Final = select(attempt.c.changes).where(
     attempt.c.attempt == bindparam("attempt"),
     attempt.c.outcome != StepState.COMPLETED.value,
 )
+_PRINTED: Final = (
+    select(event.c.output)
+    .where(event.c.workflow_id == _id, event.c.cause == Cause.STEP_WAITING.value)
+    .order_by(event.c.rev.desc())
+    .limit(1)
+)
 _SUMMARIES: Final = (
     select(workflow, step.c.name.label("step_name"), attempt.c.error_type, attempt.c.error_message)
     .add_columns(null().label("error_traceback"))
@@ -92,15 +98,13 @@ _SUMMARIES: Final = (
     )
     .order_by(workflow.c.name)
 )
-_ORPHANS: Final = select(workflow).where(workflow.c.state == WorkflowState.RUNNING.value)
-_RESUMABLE: Final = select(workflow.c.name).where(
-    workflow.c.state == WorkflowState.PAUSED.value, workflow.c.resumable.is_(True)
-)
+_ACTIVE: Final = [state.value for state in ACTIVE]
+_ORPHANS: Final = select(workflow).where(workflow.c.state.in_(_ACTIVE))
 # What others ask for, and what others have taken from this owner.
 _CONCERNING: Final = select(workflow).where(
     or_(
         workflow.c.request.is_not(None),
-        and_(workflow.c.owner == bindparam("owner"), workflow.c.state != WorkflowState.RUNNING.value),
+        and_(workflow.c.owner == bindparam("owner"), workflow.c.state.not_in(_ACTIVE)),
     )
 )
 _STATS: Final = (
@@ -162,6 +166,14 @@ async def unsaved(session: AsyncSession, head: Head) -> Delta:
         return codec.unpack(rows[0].changes if rows else None)
 
 
+async def printed(session: AsyncSession, head: Head) -> str:
+    """Return what the step of a workflow has printed that now waits."""
+    if not head.waits:
+        return ""
+    rows = await fetched(session, head.name, _PRINTED, {"id": head.id})
+    return (rows[0].output or "") if rows else ""
+
+
 class Reads:
     """Reads of one database; each is one transaction."""
 
@@ -181,22 +193,22 @@ class Reads:
 
     async def with_steps(self, name: str) -> tuple[Head, list[StepSpec]]:
         """Return a head with its saved steps, which can be made again; raises `WorkflowNotFound`."""
-        head, specs = await self._database.read(lambda session: _with_steps(session, name))
-        for spec in specs:
-            codec.arguments_of(name, spec)
-            codec.policies_of(name, spec)
-        return head, specs
+        head, saved = await self._database.read(lambda session: _with_steps(session, name))
+        for spec in saved:
+            specs.arguments_of(name, spec)
+            specs.policies_of(name, spec)
+        return head, saved
 
     async def workflow(self, name: str) -> Workflow:
         """Return a workflow as it stands; raises `WorkflowNotFound`."""
 
         async def work(session: AsyncSession) -> Workflow:
-            head, specs = await _with_steps(session, name)
+            head, saved = await _with_steps(session, name)
             # Another transaction may have moved it since: what is younger than the head is not looked at.
             log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
             attempts = await fetched(session, name, _LAST_ATTEMPTS, {"id": head.id})
             with codec.understanding(name, "what its steps changed"):
-                return views.workflow(head, specs, log, attempts)
+                return views.workflow(head, saved, log, attempts, await printed(session, head))
 
         return await self._database.read(work)
 
@@ -211,7 +223,7 @@ class Reads:
             query = query.where(func.substr(workflow.c.name, 1, len(name_prefix)) == name_prefix)
         if after is not None:
             query = query.where(workflow.c.name > after)
-        return await self._each(query, lambda row: views.summary(codec.head_of(row[:_W]), row))
+        return await self.each(query, lambda row: views.summary(codec.head_of(row[:_W]), row))
 
     async def stats(self) -> dict[WorkflowState, int]:
         """Return how many workflows are in each state."""
@@ -236,19 +248,15 @@ class Reads:
         """Return what is left of deleted workflows, oldest first."""
         columns = (tombstone.c.name, tombstone.c.deleted_at, tombstone.c.actor, tombstone.c.reason)
         query = select(*columns).order_by(tombstone.c.id)
-        return await self._each(query, lambda row: Tombstone(*row), tombstone.c.id)
+        return await self.each(query, lambda row: Tombstone(*row), tombstone.c.id)
 
     async def running(self) -> list[Head]:
         """Return the heads of all that somebody runs, or ran."""
-        return await self._each(_ORPHANS, codec.head_of)
-
-    async def resumable(self) -> list[str]:
-        """Return the names of those that wait for an engine, not for a person."""
-        return await self._each(_RESUMABLE, lambda row: str(row.name))
+        return await self.each(_ORPHANS, codec.head_of)
 
     async def concerning(self, owner: str) -> list[Head]:
         """Return the heads of all that are asked to pause or stop, and of what this owner may not know to be fenced."""
-        return await self._each(_CONCERNING.params(owner=owner), codec.head_of)
+        return await self.each(_CONCERNING.params(owner=owner), codec.head_of)
 
     def pass_over(self, error: WorkflowCorrupt) -> None:
         """Tell, once, of a workflow that can't be understood; the others go on."""
@@ -256,7 +264,7 @@ class Reads:
             self._told.add(error.message)
             self._database.log.warning("passed over: %s", error)
 
-    async def _each(self, query: Select[Any], make: Callable[[Any], T], key: Column[int] = _KEY) -> list[T]:
+    async def each(self, query: Select[Any], make: Callable[[Any], T], key: Column[int] = _KEY) -> list[T]:
         """Make something of each row; those of which nothing can be made are passed over."""
         broken: list[int] = []
         while True:
@@ -290,7 +298,7 @@ class Reads:
 async def _with_steps(session: AsyncSession, name: str) -> tuple[Head, list[StepSpec]]:
     rows = await fetched(session, name, _WITH_STEPS, {"name": name})
     head = codec.head_of(found(rows, name)[:_W])
-    return head, codec.specs_of(head, (row[_W:] for row in rows))
+    return head, specs.specs_of(head, (row[_W:] for row in rows))
 
 
 def found(rows: Sequence[Any], name: str) -> Any:

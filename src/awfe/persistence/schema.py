@@ -110,16 +110,28 @@ workflow = Table(
     Column("owner", String(160)),
     Column("request", String(8)),
     Column("stop_grace", Double),
+    Column("scheduled_at", UtcDateTime),
+    Column("undoing", Boolean(create_constraint=False), nullable=False),
+    Column("wait", LongText),
+    Column("waiter", String(160)),
+    Column("parent_id", BigInteger),
+    Column("wait_topic", ExactName(200)),
     _one_of("state", WorkflowState, "awfe_workflow_state"),
     _one_of("step_state", StepState, "awfe_workflow_step_state"),
     _one_of("request", ("pause", "stop"), "awfe_workflow_request"),
-    CheckConstraint(f"attempt_started_at IS NULL OR state IN ({_listed(ACTIVE)})", name="awfe_workflow_attempt"),
+    CheckConstraint(
+        f"attempt_started_at IS NULL OR state IN ({_listed(ACTIVE)}) OR step_state = 'waiting'",
+        name="awfe_workflow_attempt",
+    ),
+    CheckConstraint("wait IS NULL OR step_state = 'waiting'", name="awfe_workflow_waits"),
     CheckConstraint(f"request IS NULL OR state IN ({_listed(ACTIVE)})", name="awfe_workflow_asked"),
     CheckConstraint(f"(ended_at IS NOT NULL) = (state IN ({_listed(ENDED)}))", name="awfe_workflow_ended"),
     CheckConstraint("(position IS NULL) = (step_state IS NULL)", name="awfe_workflow_position"),
     Index("awfe_workflow_by_state", "state", "id"),
     Index("awfe_workflow_by_request", "request"),
     Index("awfe_workflow_by_owner", "owner", "state"),
+    Index("awfe_workflow_by_waiter", "waiter", "state", "due_at"),
+    Index("awfe_workflow_by_parent", "parent_id"),
     **_TABLE,
 )
 
@@ -145,6 +157,7 @@ attempt = Table(
     Column("rev", BigInteger, nullable=False),
     Column("run_token", BigInteger, nullable=False),
     Column("outcome", String(16), nullable=False),
+    Column("before", String(16), nullable=False),
     Column("after", String(16), nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime, nullable=False),
@@ -176,7 +189,23 @@ event = Table(
     Column("reason", LongText),
     Column("detail", String(255)),
     Column("changes", LongText),
+    Column("output", LongText),
     Index("awfe_event_by_workflow", "workflow_id", "rev"),
+    **_TABLE,
+)
+
+# What was sent to a workflow; each is taken once, by the move of the revision `taken_rev`.
+signal = Table(
+    "awfe_signal",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("uid", String(32), nullable=False, unique=True),
+    Column("workflow_id", BigInteger, nullable=False),
+    Column("topic", ExactName(200), nullable=False),
+    Column("payload", LongText, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("taken_rev", BigInteger),
+    Index("awfe_signal_by_workflow", "workflow_id", "topic", "taken_rev"),
     **_TABLE,
 )
 
@@ -207,7 +236,10 @@ _VIEW = """
 SELECT w.name AS workflow, s.position AS position, s.name AS step,
   CASE
     WHEN s.position = w.position THEN w.step_state
-    WHEN s.position > w.position THEN 'pending'
+    WHEN s.position > w.position AND NOT w.undoing THEN 'pending'
+    WHEN w.undoing AND a.outcome IS NULL AND NOT EXISTS (
+      SELECT 1 FROM awfe_event e WHERE e.workflow_id = w.id AND e.cause = 'skip' AND e.position = s.position)
+      THEN 'pending'
     WHEN a.outcome IS NULL OR a.rev < (
       SELECT COALESCE(MAX(e.rev), -1) FROM awfe_event e
       WHERE e.workflow_id = w.id AND e.cause = 'skip' AND e.position = s.position) THEN 'skipped'

@@ -11,7 +11,7 @@ from awfe.domain.records import Event, Workflow, WorkflowStep, WorkflowSummary
 from awfe.domain.states import Cause, StepState, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.domain.values import decode
-from awfe.persistence import codec
+from awfe.persistence import codec, specs
 
 
 def summary(head: Head, row: Any) -> WorkflowSummary:
@@ -31,8 +31,11 @@ def summary(head: Head, row: Any) -> WorkflowSummary:
     )
 
 
-def workflow(head: Head, specs: list[StepSpec], log: list[Entry], attempts: Sequence[Any]) -> Workflow:
-    """Return a workflow as its head, its log and the last attempt of each step tell it."""
+def workflow(head: Head, saved: list[StepSpec], log: list[Entry], attempts: Sequence[Any], waits: str) -> Workflow:
+    """Return a workflow as its head, its log and the last attempt of each step tell it.
+
+    `waits` is what a step has printed that now waits.
+    """
     progress = replay(log)
     last = {row.position: row for row in attempts}
     initial: dict[str, bytes] = {}
@@ -44,10 +47,11 @@ def workflow(head: Head, specs: list[StepSpec], log: list[Entry], attempts: Sequ
         state=head.state,
         context=_decoded(head.name, progress.context()),
         initial_context=_decoded(head.name, initial),
-        steps=tuple(_step(spec, head, progress, log, last.get(spec.position)) for spec in specs),
+        steps=tuple(_step(spec, head, progress, log, last.get(spec.position), waits) for spec in saved),
         position=head.position,
         request=head.request,
         created_at=head.created_at,
+        scheduled_at=head.scheduled_at,
         started_at=head.started_at,
         ended_at=head.ended_at,
         revision=head.rev,
@@ -59,12 +63,12 @@ def _decoded(name: str, values: Mapping[str, bytes]) -> dict[str, Any]:
         return {key: decode(data) for key, data in values.items()}
 
 
-def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row: Any) -> WorkflowStep:
+def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row: Any, waits: str) -> WorkflowStep:
     current = spec.position == head.position
     state = head.step_state if current else progress.ended.get(spec.position, StepState.PENDING)
     assert state is not None  # noqa: S101 - the schema holds it: a current step has a state
     number = head.attempt if current else progress.attempts.get(spec.position, 0)
-    running = state is StepState.RUNNING
+    running = state in (StepState.RUNNING, StepState.WAITING)
     # A step that is pending again shows nothing of its past, which is in the history; one between two tries does.
     shown = None if running or (state is StepState.PENDING and not (current and head.due_at)) else row
     started_at = head.attempt_started_at if running else shown and shown.started_at
@@ -72,15 +76,16 @@ def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row:
         position=spec.position,
         name=spec.name,
         impl=spec.impl,
-        args=codec.arguments_of(head.name, spec),
+        args=specs.arguments_of(head.name, spec),
         state=state,
         attempt=number,
         started_at=started_at,
         ended_at=shown and shown.ended_at,
         changes=events.changes_of(_changes(log, spec.position, number, state, shown)),
-        output=shown.output if shown is not None else "",
+        output=shown.output if shown is not None else waits * (state is StepState.WAITING),
         error=None if shown is None else codec.error_of(shown),
         due_at=head.due_at if current else None,
+        signal=head.wait.signal if current and head.wait is not None else None,
     )
 
 
@@ -92,14 +97,16 @@ def _changes(log: list[Entry], position: int, number: int, state: StepState, sho
     delta = NO_CHANGE
     for entry in mine:
         seen = state is not StepState.PENDING or shown is not None
-        if entry.cause is Cause.CHECKPOINT and entry.attempt == number and seen:
+        if entry.cause in (Cause.CHECKPOINT, Cause.STEP_WAITING) and entry.attempt == number and seen:
             delta = delta.then(entry.delta or NO_CHANGE)
     return delta if shown is None else delta.then(codec.unpack(shown.changes))
 
 
 def line_of_attempt(name: str, row: Any) -> tuple[tuple[int, int, int], Event]:
     """Return a line of the history with its place in it, from a row of `awfe_attempt`."""
-    return (row.rev, 0, 0), events.of_ended(name, codec.ended_of(row), WorkflowState(row.after))
+    return (row.rev, 0, 0), events.of_ended(
+        name, codec.ended_of(row), WorkflowState(row.before), WorkflowState(row.after)
+    )
 
 
 def line_of_event(name: str, row: Any) -> tuple[tuple[int, int, int], Event]:

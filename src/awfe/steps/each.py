@@ -1,7 +1,7 @@
 """A step for every item of a list."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self
@@ -102,12 +102,17 @@ class _Item:
     def output(self, text: str) -> None:
         self._lines.add(text)
 
+    def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
+        return self._ctx.child(name, context, steps)
+
+    def undo_child(self, name: str) -> Awaitable[None]:
+        return self._ctx.undo_child(name)
+
     def secret(self, secret: Secret) -> Revealed:
-        text: Revealed = self._ctx.reveal(secret)
-        return text
+        return self._ctx.services.secret(secret)
 
     def inspect(self, delta: Delta) -> None:
-        """Leave it to the context that the change goes to."""
+        self._ctx.services.inspect(delta)
 
     def checkpoint(self, ctx: Context) -> Awaitable[None]:
         return self._checkpoint(ctx)
@@ -141,7 +146,7 @@ class _Item:
         limit = asyncio.timeout(policies.timeout)
         try:
             async with limit:
-                result: object = await self._inner.work(ctx)  # type: ignore[func-returns-value]  # checked here
+                result: object = await self._inner.work(ctx)
         except TimeoutError as error:
             if not limit.expired():
                 raise

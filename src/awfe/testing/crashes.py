@@ -180,9 +180,9 @@ def _pools(arguments: tuple[Any, ...]) -> set[Any]:
 def _rest(run: Run) -> None:
     """Tell those who await a run, and keep it from telling the log."""
     run.result.awaited = True
+    run.result.set(StoreUnavailable(_GONE))
     if not run.rested.done():
-        run.rested.set_exception(StoreUnavailable(_GONE))
-        run.rested.exception()
+        run.rested.set_result(None)
 
 
 def _leave(attempt: Attempt) -> None:

@@ -1,0 +1,69 @@
+"""The workflows that steps begin: workflows of their own, whose end their parents hear of."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from awfe import checks
+from awfe.domain import step
+from awfe.domain.context import Delta
+from awfe.domain.moves import By, Head
+from awfe.domain.records import Workflow
+from awfe.domain.states import WorkflowState
+from awfe.errors import WorkflowExists, WorkflowNotFound
+from awfe.execution.control import TAKEN
+from awfe.execution.crew import Crew
+from awfe.execution.steering import Steering
+
+_GOES = (WorkflowState.PENDING, WorkflowState.RUNNING, WorkflowState.WAITING)
+
+
+class Children:
+    """Begins and rolls back the workflows of steps."""
+
+    def __init__(self, crew: Crew, steering: Steering) -> None:
+        """Begin them through this engine."""
+        self._crew = crew
+        self._steering = steering
+
+    async def raise_child(self, parent: Head, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Workflow:
+        """Begin a workflow of a step's, or find it; returns it as it stands.
+
+        What an operator has paused or stopped, and what has failed, is left to operators.
+        """
+        crew, by = self._crew, By(None, f"a step of {parent.name!r}"[:200])
+        try:
+            head = await crew.reads.head(name)
+        except WorkflowNotFound:
+            checks.name(name)
+            specs = [step.save(position, each) for position, each in enumerate(checks.steps(steps), 1)]
+            # Another runner of the same step may have been first.
+            with suppress(WorkflowExists):
+                await crew.entries.create(name, Delta.of(context), specs, by, crew.clock(), parent_id=parent.id)
+            head = await crew.reads.head(name)
+        if head.parent_id != parent.id:
+            raise WorkflowExists(name, f"there is a workflow {name!r} already, which is no part of {parent.name!r}")
+        if head.state in _GOES and self._steering.control.result(name) is None:
+            try:
+                result = await self._steering.start(name, by)
+            except TAKEN:
+                result = None
+            if result is not None:
+                # Its parent hears of its end, so nobody here has to.
+                result.awaited = True
+        return await crew.reads.workflow(name)
+
+    async def undo_child(self, parent: Head, name: str) -> None:
+        """Roll a workflow of a step's back; raises what its rollback does."""
+        head = await self._crew.reads.head(name)
+        if head.state is WorkflowState.ROLLED_BACK or head.parent_id != parent.id:
+            return
+        by = By(None, f"the rollback of {parent.name!r}"[:200])
+        result = await self._steering.roll_back(name, by, current=False, skip=False, in_line=False)
+        result.awaited = True
+        try:
+            await asyncio.shield(result.future)
+        except asyncio.CancelledError:
+            await self._steering.cancelled(name, result)
+            raise

@@ -1,0 +1,89 @@
+"""Which way a run goes: forward through the steps' work, or back through their undo."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from awfe.domain import claims, undoing, verbs, waiting
+from awfe.domain.claims import Claimant
+from awfe.domain.log import Progress
+from awfe.domain.moves import Head, Move
+from awfe.domain.states import Answer, Verb, WorkflowState
+from awfe.domain.step import BaseStep, can_undo, policies_of
+from awfe.persistence.writes import Found
+
+
+class Course(Protocol):
+    """What a run claims, which code of a step it runs, and what comes after it."""
+
+    steps: Sequence[BaseStep]
+    undo: bool
+
+    def claim(self, found: Found, claimant: Claimant) -> Move | None:
+        """Return the move that begins the run, None where there is nothing to run; raises what refuses it."""
+
+    def next(self, head: Head, progress: Progress) -> tuple[int | None, int]:
+        """Return the position that follows the current one, and the number of its next attempt."""
+
+
+class Forward:
+    """On through the steps; `woken`: only where the workflow still waits, and may go on."""
+
+    undo = False
+
+    def __init__(self, steps: Sequence[BaseStep], *, woken: bool = False) -> None:
+        """Go through these steps, all of the workflow."""
+        self.steps = steps
+        self.woken = woken
+
+    def claim(self, found: Found, claimant: Claimant) -> Move | None:
+        """Begin the current step, or look whether what it waits for is there."""
+        head, who = found.head, claimant
+        if self.woken and head.state is not WorkflowState.WAITING:
+            return None
+        answer = verbs.check(head, Verb.RUN)
+        if answer is Answer.RETURNS:
+            return None
+        if answer is Answer.RUNS_IF_RERUN and not policies_of(self.steps[head.at - 1]).rerun:
+            raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
+        ready = waiting.ready(head, who.now, signalled=found.signal is not None)
+        if head.state is WorkflowState.WAITING and not ready:
+            return None
+        if head.wait is not None and not (head.wait.kind == "again" and ready):
+            return claims.claimed_waiting(head, who)
+        attempt = head.attempt if head.waits else found.progress.next_attempt(head.at)
+        move = claims.claimed(head, attempt, who)
+        return move if found.signal is None else replace(move, signal=found.signal.id)
+
+    def next(self, head: Head, progress: Progress) -> tuple[int | None, int]:
+        """Return what follows the current step."""
+        return head.at + 1, progress.next_attempt(head.at + 1)
+
+
+class Back:
+    """Back through what the completed steps can undo; the step that failed too, with `current`.
+
+    `skip` passes over the undo at which a rollback was halted or has failed.
+    """
+
+    undo = True
+
+    def __init__(self, steps: Sequence[BaseStep], *, current: bool = False, skip: bool = False) -> None:
+        """Go back through these steps, all of the workflow."""
+        self.steps = steps
+        self._undoable = [at for at, step in enumerate(steps, 1) if can_undo(step)]
+        self._current = current
+        self._skip = skip
+
+    def claim(self, found: Found, claimant: Claimant) -> Move | None:
+        """Begin the undo of the last completed step, or go on where a rollback was halted."""
+        head = found.head
+        verbs.check(head, Verb.ROLLBACK)
+        way = undoing.Way(self._undoable, found.progress)
+        first = way.first(head, current=self._current, skip=self._skip, undoable=self._undoable)
+        return undoing.claimed(head, first, found.progress.next_attempt(first or 0), claimant)
+
+    def next(self, head: Head, progress: Progress) -> tuple[int | None, int]:
+        """Return what is undone after the current step."""
+        below = undoing.Way(self._undoable, progress).below(head.at)
+        return below, progress.next_attempt(below or 0)
