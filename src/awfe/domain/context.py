@@ -261,13 +261,6 @@ class Context(MutableMapping[str, Any]):
         """Return a copy of the values as they are now, encoded: what `attached` begins with."""
         return self._encoded | {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
 
-    def having(self, values: Mapping[str, Any]) -> "Context":
-        """Return a view that has these values, too; what changes in it is changed nowhere else."""
-        about: dict[str, Any] = {"workflow": self.workflow, "step": self.step, "log": self.log}
-        view = Context.attached(self.snapshot(), self._services, **about)
-        view.update(values)
-        return view
-
     def collect(self) -> Delta:
         """Return what has changed since the last commit; encodes again only what was handed out."""
         for key, value in self._live.items():

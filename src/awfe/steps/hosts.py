@@ -111,7 +111,9 @@ class OnHosts(BaseStep, name="awfe.OnHosts"):
             ctx[self.save_as] = results
 
     def _words(self, address: Address, ctx: Context) -> list[str]:
-        there = ctx.having({"host": address.name})
+        about: dict[str, Any] = {"workflow": ctx.workflow, "step": ctx.step, "log": ctx.log}
+        there = Context.attached(ctx.snapshot(), ctx.services, **about)
+        there["host"] = address.name
         if isinstance(self.command, str):
             words = ["sh", *Script.of(self.command).arguments(there)]
         else:
