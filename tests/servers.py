@@ -6,7 +6,6 @@ lives no longer than the pytest process that started it, even when that one is k
     python -m tests.servers        names the Debian packages of the servers that are missing
 """
 
-import ctypes
 import os
 import pwd
 import shutil
@@ -21,13 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
+from tests.programs import HIDDEN, dying_with_parent, find_program
+
 START_TIMEOUT = 60.0
 MAX_CONNECTIONS = 400
 FAST = os.environ.get("AWFE_TEST_FAST") == "1"
 REQUIRE_ALL = os.environ.get("AWFE_TEST_REQUIRE_ALL") == "1"
-
-_PR_SET_PDEATHSIG = 1
-_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
 
 
 class ServerError(Exception):
@@ -63,9 +61,8 @@ class Server(ABC):
         """Return the program, on the PATH or where distributions hide it from users."""
         versions = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
         newest_first = sorted(versions, key=lambda path: -int(path.parent.name))
-        hidden = ["/usr/sbin", "/usr/local/sbin", "/usr/libexec", *map(str, newest_first)]
-        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *hidden])
-        return next(filter(None, (shutil.which(name, path=path) for name in cls.programs)), None)
+        hidden = [*HIDDEN, *map(str, newest_first)]
+        return find_program(*cls.programs, hidden=hidden)
 
     @property
     def url(self) -> str:
@@ -111,14 +108,6 @@ class Server(ABC):
             account = pwd.getpwnam(self.account)
             uid, gid = account.pw_uid, account.pw_gid
             os.chown(self._directory, uid, gid)
-        parent = os.getpid()
-
-        def die_with_parent() -> None:
-            if _PRCTL:
-                _PRCTL(_PR_SET_PDEATHSIG, int(self.end_signal))
-            if os.getppid() != parent:
-                os._exit(1)
-
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the script is ours
                 ["/bin/sh", "-euc", script],
@@ -135,7 +124,7 @@ class Server(ABC):
                 # Ctrl-C is for pytest, which still needs the servers to clean up.
                 start_new_session=True,
                 # Changing the user would undo it; `preexec_fn` comes after that.
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - it needs no lock of another thread
+                preexec_fn=dying_with_parent(self.end_signal),  # noqa: PLW1509 - it needs no lock of another thread
             )
 
     def wait(self) -> None:
@@ -286,5 +275,11 @@ def missing_servers() -> list[type[Server]]:
     return [kind for kind in KINDS if kind.variable not in os.environ and not kind.find()]
 
 
+def missing_packages() -> list[str]:
+    """Return the Debian packages of all that the tests need and this machine does not have."""
+    ssh = [] if find_program("sshd") else ["openssh-server"]
+    return [kind.package for kind in missing_servers()] + ssh
+
+
 if __name__ == "__main__":
-    print(*(kind.package for kind in missing_servers()))
+    print(*missing_packages())

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from awfe.domain.context import Context, Delta
+from awfe.domain.secret import Revealed, Secret
 from awfe.domain.values import decode, encode
 from tests.unit.strategies import same
 
@@ -25,6 +26,13 @@ class Recorder:
     def output(self, text: str) -> None:
         """Remember a text."""
         self.printed.append(text)
+
+    def secret(self, secret: Secret) -> Revealed:
+        """Know the texts of all secrets."""
+        return Revealed(f"the text of {secret.name}", secret)
+
+    def inspect(self, delta: Delta) -> None:
+        """Let all changes pass."""
 
     def checkpoint(self, ctx: Context) -> Awaitable[None]:
         """Remember a change."""

@@ -149,7 +149,7 @@ async def test_one_inside_another() -> None:
     ctx = Context({"rows": [[1, 2], [3]]})
     Double.failing[2] = [ValueError("no")]
     step = ForEach("rows", ForEach("row", Double, save_as="cells"), as_="row", save_as="table")
-    with pytest.raises(ExceptionGroup, match=r"\[1,2\]: ExceptionGroup: 1 of 2 items failed"):
+    with pytest.raises(ExceptionGroup, match=r"\[1,2\]: ManyFailed: 1 of 2 items failed"):
         await step.work(ctx)
     await step.work(ctx)
     assert ctx["table"] == [{"cells": [{"double": 2}, {"double": 4}]}, {"cells": [{"double": 6}]}]

@@ -1,5 +1,8 @@
 """What the steps for many items share: amounts, batches, names, lines."""
 
+import subprocess
+import sys
+
 import pytest
 
 from awfe import Context, InvalidInput
@@ -83,3 +86,12 @@ def test_lines_are_passed_on_whole() -> None:
     lines.add("x" * 20_000)
     lines.end()
     assert [len(text) for text in passed[4:]] == [8_199, 8_199, 3_623]
+
+
+def test_all_steps_can_be_imported_without_an_extra() -> None:
+    program = (
+        "import sys; sys.modules.update(asyncssh=None, httpx2=None); import awfe.steps as steps; "
+        "steps.OnHosts(['a'], 'true'), steps.Http('GET', 'http://a/'); print('awfe.steps.ssh' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    assert (done.stdout, done.stderr) == ("False\n", "")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from awfe.domain.secret import Revealed, Secret, from_environment, replaced, revealed
-from awfe.domain.values import check_key, decode, encode
+from awfe.domain.values import check_key, decode, encode, mentions_secret
 from awfe.errors import ContextError, InvalidInput
 
 
@@ -176,7 +176,8 @@ class Context(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         """Return the context's own value."""
         if key not in self._live:
-            self._live[key] = self.reveal(decode(self._encoded[key]))
+            value = decode(data := self._encoded[key])
+            self._live[key] = self.reveal(value) if mentions_secret(data) else value
         return self._live[key]
 
     def __setitem__(self, key: str, value: Any) -> None:

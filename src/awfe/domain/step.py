@@ -15,7 +15,7 @@ from awfe.domain import registry
 from awfe.domain.context import Context
 from awfe.domain.outcomes import storable
 from awfe.domain.retry import NEVER, Retry
-from awfe.domain.values import encode
+from awfe.domain.values import decode, encode
 from awfe.domain.waits import Waiting
 from awfe.errors import InvalidInput
 
@@ -164,7 +164,7 @@ class StepSpec(msgspec.Struct, frozen=True):
         """Make the step again; raises `LookupError` for an unknown name, `InvalidInput` for unfit arguments."""
         cls = registry.find(self.impl)
         try:
-            loaded = cast("BaseStep", cls(**msgspec.json.decode(self.args)))
+            loaded = cast("BaseStep", cls(**decode(self.args)))
         except Exception as error:
             msg = (
                 f"step {self.position}: the saved arguments {self.args.decode()} don't fit {cls.__qualname__}: {error}"

@@ -59,7 +59,7 @@ class ForEach(BaseStep, name="awfe.ForEach"):
         items = given.listed(ctx, "items", self.items)
         named = dict(zip(labels(items), items, strict=True))
         progress = Progress(ctx, self.save_as)
-        inner = nested.load(self.step)
+        inner = nested.opened(nested.load(self.step), ctx)
         skips = policies_of(inner).on_error == "skip"
         fan = Fan(progress, self.limit, len(items) if skips else amounts.amount(self.max_failures, len(items)))
         # What is done of this step is nobody's business in it: a ForEach inside would take it for its own.

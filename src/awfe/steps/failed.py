@@ -1,7 +1,11 @@
 """What the steps of this package raise, when what they did came to no good end."""
 
+from collections.abc import Sequence
 
-class Failed(Exception):
+from awfe.errors import AwfeError
+
+
+class Failed(AwfeError):
     """The work of a step failed; the message says all that is known."""
 
     __module__ = "awfe.steps"  # from where it is imported
@@ -27,6 +31,20 @@ class HostFailed(Failed):
         """Keep the exit status and the end of the output beside the message."""
         super().__init__(message)
         self.result = {"status": status, "stdout": stdout, "error": message}
+
+
+class ManyFailed(ExceptionGroup[Exception]):
+    """More items or hosts failed than may; `exceptions` has the error of each."""
+
+    __module__ = "awfe.steps"  # from where it is imported
+
+    def __str__(self) -> str:
+        """Return the message alone: it names them."""
+        return self.message
+
+    def derive(self, errors: Sequence[Exception]) -> "ManyFailed":  # type: ignore[override]  # as the docs show it
+        """Return another one with some of the errors."""
+        return ManyFailed(self.message, errors)
 
 
 def needs(error: ModuleNotFoundError, extra: str) -> Failed:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from awfe.errors import LockLost, StoreUnavailable
-from awfe.steps.failed import Failed
+from awfe.steps.failed import Failed, ManyFailed
 from awfe.steps.progress import Progress
 
 _NAMED = 20
@@ -72,7 +72,7 @@ class Fan:
             f"{len(self.failed)} of {len(labels)} {what} failed, with max_failures={max_failures}, {left} not begun: "
             f"{'; '.join(named[:_NAMED])}{' …' * (len(named) > _NAMED)}"
         )
-        raise ExceptionGroup(msg, list(self.failed.values()))
+        raise ManyFailed(msg, list(self.failed.values()))
 
 
 def summary(error: BaseException) -> str:

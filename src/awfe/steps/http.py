@@ -1,7 +1,7 @@
 """Requests to web services."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,12 @@ import msgspec
 
 from awfe import checks
 from awfe.domain.context import Context
+from awfe.domain.secret import Secret
 from awfe.domain.step import BaseStep
 from awfe.errors import InvalidInput
 from awfe.steps import given
 from awfe.steps.failed import HttpFailed, needs
-from awfe.steps.fill import filled, filled_json
+from awfe.steps.templates import Parts, Place, fill, parse, text_of, value_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -45,9 +46,9 @@ class Http(BaseStep, name="awfe.Http"):
     method: str
     url: str
     json: Any = field(default=None, kw_only=True)
-    body: str | None = field(default=None, kw_only=True)
-    headers: dict[str, str] = field(default_factory=dict, kw_only=True)
-    params: dict[str, str] = field(default_factory=dict, kw_only=True)
+    body: str | Secret | None = field(default=None, kw_only=True)
+    headers: dict[str, str | Secret] = field(default_factory=dict, kw_only=True)
+    params: dict[str, str | Secret] = field(default_factory=dict, kw_only=True)
     expect: int | str | list[int | str] = field(default="2xx", kw_only=True)
     save_as: str | None = field(default=None, kw_only=True)
     redirects: bool | None = field(default=None, kw_only=True)
@@ -61,7 +62,9 @@ class Http(BaseStep, name="awfe.Http"):
         if self.json is not None and self.body is not None:
             msg = "json and body: give one of them"
             raise InvalidInput(msg)
-        checks.text("body", self.body)
+        _json(self.json, lambda _: None)
+        if self.body is not None:
+            parse(self.body, "body")
         for what in ("headers", "params"):
             _check_texts(what, getattr(self, what))
         _check_headers(self.headers)
@@ -90,18 +93,18 @@ class Http(BaseStep, name="awfe.Http"):
             import httpx2  # noqa: PLC0415 - an extra, and only this step needs it
         except ModuleNotFoundError as error:
             raise needs(error, "http") from error
-        headers = {name: filled(text, ctx) for name, text in self.headers.items()}
+        headers = {name: fill(parse(text, name), ctx) for name, text in self.headers.items()}
         if not any(name.lower() == _IDEMPOTENCY.lower() for name in headers):
             headers[_IDEMPOTENCY] = ctx.step.key
         _check_headers(headers)
         url = _filled_url(self.url, ctx)
         content: dict[str, Any] = {}
         if self.json is not None:
-            content["json"] = filled_json(self.json, ctx)
+            content["json"] = _json(self.json, lambda parts: value_of(parts, ctx))
         elif self.body is not None:
-            content["content"] = filled(self.body, ctx)
+            content["content"] = fill(parse(self.body, "body"), ctx)
         if self.params:
-            content["params"] = {name: filled(text, ctx) for name, text in self.params.items()}
+            content["params"] = {name: fill(parse(text, name), ctx) for name, text in self.params.items()}
         about = f"{self.method} {_shown_url(url)}"
         try:
             async with httpx2.AsyncClient(timeout=self.max_silence) as client:
@@ -189,16 +192,17 @@ def _check_url(url: Any) -> None:
     if not host:
         msg = f"url={url!r:.200}: give an address that begins with http:// or https://"
         raise InvalidInput(msg)
+    parse(url, "url")
 
 
 def _filled_url(url: str, ctx: Context) -> str:
-    def quoted(text: str) -> str:
+    made = ""
+    for part in parse(url, "url"):
+        text = text_of(part, ctx)
         if not text:
             msg = f"url={url!r}: a value for it is empty, so it would mean something else"
             raise InvalidInput(msg)
-        return quote(text, safe="")
-
-    made = filled(url, ctx, quoted)
+        made += quote(text, safe="") if isinstance(part, Place) else text
     if {".", ".."} & set(urlsplit(made).path.split("/")):
         msg = f"url={url!r}: a part of the path is '.' or '..', so it would lead elsewhere"
         raise InvalidInput(msg)
@@ -216,13 +220,28 @@ def _same_origin(one: "httpx2.URL", other: "httpx2.URL") -> bool:
 
 
 def _check_texts(what: str, texts: Any) -> None:
-    if not isinstance(texts, dict) or not all(isinstance(item, str) for pair in texts.items() for item in pair):
-        msg = f"{what}={texts!r:.60}: give a dict of str"
+    if not isinstance(texts, dict):
+        msg = f"{what}={texts!r:.60}: give a dict of names to texts"
         raise InvalidInput(msg)
+    for name, text in texts.items():
+        if not isinstance(name, str) or not isinstance(text, str | Secret):
+            msg = f"{what}[{name!r:.60}]={text!r:.60}: give a str, or a Secret"
+            raise InvalidInput(msg)
+        parse(text, f"{what}[{name!r:.60}]")
 
 
-def _check_headers(headers: Mapping[str, str]) -> None:
-    for name, text in headers.items():
+def _json(given: Any, put: Callable[[Parts], Any]) -> Any:
+    """Return JSON with something in place of each text; keys are no templates."""
+    if isinstance(given, list):
+        return [_json(item, put) for item in given]
+    if isinstance(given, dict):
+        return {key: _json(item, put) for key, item in given.items()}
+    return put(parse(given, "json")) if isinstance(given, str | Secret) else given
+
+
+def _check_headers(headers: Mapping[str, str | Secret]) -> None:
+    for name, given_text in headers.items():
+        text = given_text if isinstance(given_text, str) else ""
         if not _TOKEN.fullmatch(name):
             problem = "that is no name of a header"
         elif any(character in "\r\n\0" for character in text):

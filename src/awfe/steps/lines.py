@@ -18,16 +18,21 @@ class Lines:
         """Take some text, and pass on the lines that it completes."""
         *whole, self._rest = (self._rest + text).split("\n")
         for line in whole:
-            self._pass_on(line)
-        while len(self._rest) > _LONGEST:
-            self._pass_on(self._rest[:_LONGEST])
-            self._rest = self._rest[_LONGEST:]
+            self._pass_on(self._cut(line))
+        self._rest = self._cut(self._rest)
 
     def end(self) -> None:
         """Pass on a last line that had no end."""
         if self._rest:
             self._pass_on(self._rest)
             self._rest = ""
+
+    def _cut(self, line: str) -> str:
+        """Pass on what is too much of a line, and return the rest."""
+        while len(line) > _LONGEST:
+            self._pass_on(line[:_LONGEST])
+            line = line[_LONGEST:]
+        return line
 
     def _pass_on(self, line: str) -> None:
         self._write(f"{self._prefix}{line}\n")

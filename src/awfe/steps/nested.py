@@ -1,11 +1,14 @@
 """Steps inside the arguments of another step: saved as they are in a workflow, found in the registry only."""
 
+import copy
+import dataclasses
 from typing import Any
 
 import msgspec
 
+from awfe.domain.context import Context
 from awfe.domain.step import BaseStep, StepSpec, save
-from awfe.domain.values import decode
+from awfe.domain.values import decode, encode
 from awfe.errors import InvalidInput
 
 
@@ -28,8 +31,17 @@ def load(given: dict[str, Any]) -> BaseStep:
     """Make the step again; raises `InvalidInput` for what is not registered or does not fit."""
     try:
         found = msgspec.convert(given, _Saved)
-        args, policies = msgspec.json.encode(found.args), msgspec.json.encode(found.policies)
-        return StepSpec(1, "", found.impl, args, policies).load()
+        args = encode(found.args, "args", InvalidInput)
+        return StepSpec(1, "", found.impl, args, msgspec.json.encode(found.policies)).load()
     except (LookupError, msgspec.ValidationError) as error:
         msg = f"the step inside: {error.args[0]}"
         raise InvalidInput(msg) from error
+
+
+def opened(step: BaseStep, ctx: Context) -> BaseStep:
+    """Return the step with the texts of its secrets, as the engine does for steps of a workflow."""
+    clone: Any = copy.copy(step)
+    for field in dataclasses.fields(clone) if dataclasses.is_dataclass(clone) else ():
+        object.__setattr__(clone, field.name, ctx.reveal(getattr(step, field.name)))
+    made: BaseStep = clone
+    return made

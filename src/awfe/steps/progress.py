@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
-
 from awfe.domain.context import Context
+from awfe.domain.values import encode
 
 _LONGEST = 100
 
@@ -19,7 +18,7 @@ def labels(items: Iterable[Any]) -> list[str]:
     """
     named: dict[str, None] = {}
     for item in items:
-        text = item if isinstance(item, str) else msgspec.json.encode(item).decode()
+        text = item if type(item) is str else encode(item, "item").decode()
         if len(text) > _LONGEST:
             text = f"{text[:_LONGEST]}… {digest(text)}"
         label, number = text, 1
