@@ -223,7 +223,8 @@ class Context(MutableMapping[str, Any]):
     def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
         """Begin a workflow of this step's, or find it: `await ctx.child(…)` gives a `Workflow`, as it stands.
 
-        It runs in the background, and sends the signal `"awfe.child"` when it rests. Raises what `create_workflow` does.
+        It runs in the background, and sends the signal `"awfe.child"` when it rests. Raises what `create_workflow`
+        does.
         """
         return self._services.child(name, context, steps)
 

@@ -17,7 +17,8 @@ def outcome_of_wait(
     assert wait is not None  # noqa: S101 - the schema holds it: who waits, waits for something
     signal = found.signal
     woken = wait.woken(head.due_at, now, signalled=signal is not None)
-    if woken is None:
+    if woken is None or wait.kind == "again":
+        # What is due after all, since the claim, is seen by the next: only an attempt can poll.
         return Outcome(Ending.WAITING, output=found.printed, waiting=wait), None
     if woken == "timeout" and wait.default is None:
         return _failed(TimeoutError(f"no signal {wait.signal!r} came within {wait.timeout:g} s"), found)
@@ -25,7 +26,7 @@ def outcome_of_wait(
     if signal is not None:
         delta = wait.taken(signal.payload)
     elif wait.default is not None:
-        delta = wait.taken(bytes(wait.default))
+        delta = wait.taken(wait.default.encode())
     values = dict(context)
     delta.apply(values)
     if (size := size_of(values)) > limit:
