@@ -13,7 +13,7 @@ from awfe.domain.records import (
 )
 from awfe.domain.retry import Retry
 from awfe.domain.states import Cause, StepState, WorkflowState
-from awfe.domain.step import BaseStep, StepLike, step
+from awfe.domain.step import BaseStep, StepLike, TransactionalStep, step
 from awfe.domain.waits import Again, Sleep, Until, WaitFor
 from awfe.engine import Engine
 from awfe.errors import (
@@ -74,6 +74,7 @@ __all__ = [
     "StepTimeout",
     "StoreUnavailable",
     "Tombstone",
+    "TransactionalStep",
     "Until",
     "WaitFor",
     "Workflow",

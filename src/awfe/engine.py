@@ -27,7 +27,8 @@ class Engine(Lifecycle):
     """Creates, runs, steers and reads workflows in one database.
 
     `db` is a URL, the gem's mapping (`adapter`, `host`, …), or a SQLAlchemy `AsyncEngine`, of which awfe only takes the
-    way to connect. `redirect`, a function of one string or an object with `write`, gets what steps print. Settings
+    way to connect. `redirect`, a function of one string or an object with `write`, gets what steps print. `secrets`, a
+    function of a name, async or not, knows the text of each `Secret`; by default the environment has them. Settings
     are keywords, or a `Settings`, or `AWFE_…` in the environment. Raises `ConfigError`. Use it as `async with`, or call
     `open()` and `close()`, from any task of one loop. Every verb raises `EngineNotOpen` when it is not open,
     `StoreUnavailable` when the database does not answer, `WorkflowNotFound`, and `WorkflowCorrupt` for one whose rows
@@ -59,7 +60,7 @@ class Engine(Lifecycle):
             delta = Delta.of({} if context is None else context)
             specs = [step.save(position, each) for position, each in enumerate(checks.steps(steps), 1)]
             self._warn_of_main({spec.impl for spec in specs if spec.impl.startswith("__main__:")})
-            await self._writes.create(name, delta, specs, checks.by(actor, reason), self._crew.clock(), at=at)
+            await self._crew.entries.create(name, delta, specs, checks.by(actor, reason), self._crew.clock(), at=at)
             return await self._reads.workflow(name)
 
     async def run(self, name: str, *, actor: str | None = None, reason: str | None = None) -> Workflow:

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import os
-import secrets
 import socket
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,11 +22,14 @@ from awfe.execution.crew import Crew, Hook, Log
 from awfe.execution.gate import Gate
 from awfe.execution.line import Line
 from awfe.execution.output import Redirect, writer_to
+from awfe.execution.secrets import Resolver, Secrets
 from awfe.execution.signals import Signals
 from awfe.execution.steering import Steering
+from awfe.persistence.entries import Entries
 from awfe.persistence.locks import Locks, bell_for, locks_for
 from awfe.persistence.reads import Reads
 from awfe.persistence.session import Database
+from awfe.persistence.transaction import transactions
 from awfe.persistence.waiting import Waits
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
@@ -45,6 +48,7 @@ class Lifecycle:
         *,
         logger: Log | None = None,
         redirect: Redirect | None = None,
+        secrets: Resolver | None = None,
         settings: Settings | None = None,
         **overrides: Any,
     ) -> None:
@@ -59,15 +63,18 @@ class Lifecycle:
         self._reads = Reads(self._database)
         self._writes = Writes(self._database, self._announcer.tell)
         self._crew = Crew(
-            owner=f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(8)}",
+            owner=f"{socket.gethostname()[:60]}:{os.getpid()}:{token_hex(8)}",
             settings=self.settings,
             reads=self._reads,
             writes=self._writes,
+            entries=Entries(self._database, self._announcer.tell),
             waits=Waits(self._database, self._reads, self._announcer.tell),
+            transaction=transactions(self._database, self._writes),
             line=Line(self.settings.max_running),
             log=self._log,
             clock=lambda: datetime.now(UTC),
             write_output=writer_to(redirect, self._log),
+            secrets=Secrets(secrets),
         )
         self._steering = Steering(self._crew, self._gate)
         self._signals = Signals(self._crew, self._steering)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from awfe import BaseStep, Engine, Handle, StepError, WorkflowHalted, WorkflowState
+from awfe import BaseStep, Engine, Handle, StepError, Workflow, WorkflowHalted, WorkflowState
 from tests.conformance.helpers import Process, Start, line
-from tests.conformance.steps import Hold, Note, World
+from tests.conformance.steps import Note, World
+from tests.conformance.waiting_steps import HoldOrWait, Undoable
 from tests.databases import Database
 
 # Short enough for a test that has to wait for them, long enough for a machine that is busy.
@@ -86,7 +87,12 @@ async def start(database: Database) -> AsyncIterator[Start]:
         await process.communicate()
 
 
-STEPS: list[BaseStep] = [Note("one", {"a": 1}), Hold("two", {"b": 2}), Note("three", {"c": 3}), Note("four")]
+STEPS: list[BaseStep] = [
+    Undoable("one", {"a": 1}),
+    HoldOrWait("two", {"b": 2}),
+    Note("three", {"c": 3}),
+    Note("four"),
+]
 
 
 @dataclass
@@ -95,6 +101,7 @@ class Arranged:
 
     name: str
     handle: Handle | None = None
+    rollback: asyncio.Task[Workflow] | None = None
 
 
 @pytest.fixture
@@ -102,15 +109,19 @@ async def arrange(
     database: Database, engine: Engine, world: World
 ) -> AsyncIterator[Callable[[str], Awaitable[Arranged]]]:
     """Return a function that makes a workflow of four steps in a given state: its second step is the current one."""
+    made: list[Arranged] = []
 
     async def to(state: str, name: str = "w") -> Arranged:
         arranged = Arranged(name)
+        made.append(arranged)
         await engine.create_workflow(name, {"start": 0}, STEPS)
         if state == WorkflowState.PENDING:
             return arranged
+        if state == WorkflowState.WAITING:
+            world.waiting.add("two")
         if state == WorkflowState.ERROR:
             world.failing["two"] = ValueError("no")
-        if state not in ("error", "completed"):
+        if state not in ("error", "completed", "rolling_back", "rolled_back"):
             arranged.handle = await engine.start(name)
             await world.entered["two"].wait()
         await _REACH[state](engine, database, world, arranged)
@@ -119,7 +130,12 @@ async def arrange(
         return arranged
 
     yield to
-    world.gates["two"].set()
+    for gate in world.gates.values():
+        gate.set()
+    for arranged in made:
+        if arranged.rollback is not None:
+            await asyncio.wait({arranged.rollback})
+            arranged.rollback.exception()
 
 
 async def _stay(_engine: Engine, _database: Database, _world: World, _arranged: Arranged) -> None:
@@ -154,16 +170,21 @@ async def _complete(engine: Engine, _database: Database, world: World, arranged:
     await engine.run(arranged.name)
 
 
-def _force(state: str) -> Callable[[Engine, Database, World, Arranged], Awaitable[None]]:
-    """Put a state that later issues bring into the row, to see that the verbs of today refuse it."""
-    ended = "CURRENT_TIMESTAMP" if state == "rolled_back" else "NULL"
+async def _wait(engine: Engine, _database: Database, _world: World, arranged: Arranged) -> None:
+    while (await engine.get(arranged.name)).state != "waiting" or engine._steering.control:
+        await asyncio.sleep(0.01)
 
-    async def force(engine: Engine, database: Database, world: World, arranged: Arranged) -> None:
-        await _stop(engine, database, world, arranged)
-        sql = f"UPDATE awfe_workflow SET state = :state, ended_at = {ended} WHERE name = :name"
-        await database.execute(sql, {"state": state, "name": arranged.name})
 
-    return force
+async def _roll_back(engine: Engine, database: Database, world: World, arranged: Arranged) -> None:
+    await _complete(engine, database, world, arranged)
+    await engine.rollback(arranged.name)
+
+
+async def _be_rolling_back(engine: Engine, database: Database, world: World, arranged: Arranged) -> None:
+    await _complete(engine, database, world, arranged)
+    world.gates["undo one"].clear()
+    arranged.rollback = asyncio.create_task(engine.rollback(arranged.name))
+    await world.entered["undo one"].wait()
 
 
 _REACH = {
@@ -172,5 +193,7 @@ _REACH = {
     "stopped": _stop,
     "error": _fail,
     "completed": _complete,
-    **{state: _force(state) for state in ("waiting", "rolling_back", "rolled_back")},
+    "waiting": _wait,
+    "rolling_back": _be_rolling_back,
+    "rolled_back": _roll_back,
 }

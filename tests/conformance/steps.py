@@ -18,6 +18,7 @@ class World:
         self.failing: dict[str, BaseException] = {}
         self.keys: list[str] = []
         self.cleaned: list[str] = []
+        self.waiting: set[str] = set()
 
     now: ClassVar["World"]
 

@@ -45,7 +45,7 @@ async def test_a_retry_is_waited_for_and_then_done(engine: Engine, world: World)
 
 async def test_pause_and_stop_take_effect_at_once_between_two_attempts(engine: Engine, world: World) -> None:
     for name, verb, state in (("p", engine.pause, "paused"), ("s", engine.stop, "stopped")):
-        flaky = Flaky(name, 9).using(retry=Retry(attempts=9, wait=3000))
+        flaky = Flaky(name, 9).using(retry=Retry(attempts=9, wait=9))
         await engine.create_workflow(name, {}, [flaky])
         await engine.start(name)
         while (workflow := await engine.get(name)).steps[0].due_at is None:

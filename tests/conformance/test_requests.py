@@ -74,7 +74,7 @@ async def test_a_pause_does_not_hide_a_failure(engine: Engine, world: World) -> 
     handle = await engine.start("w")
     await world.entered["one"].wait()
     await engine.pause("w")
-    handle._run._attempt.task.cancel()  # type: ignore[union-attr]  # a step that cancels itself has failed
+    engine._steering.control.get("w")._attempt.task.cancel()  # type: ignore[union-attr]  # a step that cancels itself has failed
     with pytest.raises(StepError):
         await handle
     assert (await engine.get("w")).state == "error"

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import awfe.steps  # noqa: F401 - the steps of workflows that a test has made
 from awfe import BaseStep, Context, Engine
+from tests.conformance import waiting_steps
+from tests.conformance.steps import World
 
 
 @dataclass
@@ -47,6 +50,24 @@ class RerunUntilThere(UntilThere, name="tests.RerunUntilThere"):
     """The same, and may be repeated."""
 
     on_interrupt = "rerun"
+
+
+@dataclass
+class ItemUntilThere(BaseStep, name="tests.ItemUntilThere"):
+    """Adds a line for an item, and waits until a file is there where the item is told to."""
+
+    path: str
+    on_interrupt = "rerun"
+
+    async def work(self, ctx: Context) -> None:
+        """Add the line; save it, too."""
+        item = ctx["item"]
+        ctx["begun"] = ctx.get("begun", 0) + 1
+        await ctx.checkpoint()
+        with Path(self.path).open("a") as file:
+            file.write(f"{item} {ctx.step.key}\n")
+        while item.startswith("wait") and not Path(f"{self.path}.{item}").exists():
+            await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -96,6 +117,15 @@ async def main(url: str, verb: str, *names: str) -> None:
             for name in names:
                 print((await engine.wait(name)).state, flush=True)
             return
+        if verb == "nap":
+            World.now = World()
+            assert waiting_steps.FAR
+            await asyncio.gather(*[await engine.start(name) for name in names])
+            return
+        if verb == "rollback":
+            World.now = World()
+            for name in ("one", "two"):
+                World.now.gates[f"undo {name}"].clear()
         if verb == "start":
             await asyncio.gather(*[await engine.start(name) for name in names])
             return

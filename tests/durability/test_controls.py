@@ -227,7 +227,7 @@ async def test_what_is_acknowledged_beside_a_users_statements_is_stored(database
             head, progress = await locked_with_log(session, "w", None)
             delta = Delta.of({"paid": True}, ())
             move = verbs.update_context(head, progress, NOBODY, datetime.now(UTC), delta=delta)
-            await mutants.compose(pay(session), writes._put(session, move, secrets.token_hex(16)))
+            await mutants.compose(pay(session), writes.put(session, move, secrets.token_hex(16)))
 
         acknowledged = await told(engine._database.write(work))
         stored = (await engine.get("w")).context

@@ -18,7 +18,6 @@ Case = tuple[Situation, Outcome]
 FAILED = Outcome(Ending.FAILED, error=ErrorInfo("ValueError", "no"))
 BETWEEN = [(Halt.SHUTDOWN, "paused"), (Halt.PAUSE, "paused"), (Halt.STOP, "stopped")]
 
-halts = st.sampled_from(Halt)
 retries = st.builds(
     Retry,
     attempts=st.integers(min_value=1, max_value=4),
@@ -87,13 +86,15 @@ def waiting_heads(draw: st.DrawFn) -> Head:
 def situations(draw: st.DrawFn, back: bool | None = None) -> Situation:  # noqa: FBT001 - a parameter
     """Draw what a decision is made on."""
     head = draw(heads(back))
+    asked = Halt.NONE if head.request is None else Halt[head.request.upper()]
     below = st.none() | st.integers(1, head.at - 1) if head.at > 1 else st.none()
     return Situation(
         head=head,
         policies=draw(policies),
         failures=draw(st.integers(min_value=0, max_value=5)),
         next_attempt=draw(st.integers(min_value=1, max_value=5)),
-        halt=draw(halts),
+        # A runner knows what is asked of it.
+        halt=draw(st.sampled_from([halt for halt in Halt if halt >= asked])),
         now=draw(st.sampled_from([NOW, LATER])),
         way=draw(below) if head.undoing else None,
     )

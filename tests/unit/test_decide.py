@@ -47,9 +47,6 @@ def test_a_request_is_never_forgotten(case: Case) -> None:
     asked = situation.head.request
     if move.after.state in ACTIVE:
         assert move.after.request == asked
-    elif asked is not None and outcome.ending is Ending.WAITING and situation.halt < Halt[asked.upper()]:
-        # A runner knows what is asked of it, so its halt is never less than that.
-        assert move.cause is Cause.STEP_WAITING
     elif asked is not None:
         done = move.after.state == {"pause": "paused", "stop": "stopped"}[asked]
         lapsed = move.noted is not None and essence(move.noted) == ("request_lapsed", situation.head.at, asked)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awfe.domain import moves, takeover, undoing, verbs, waiting
+from awfe.domain import claims, moves, takeover, undoing, verbs, waiting
 from awfe.domain.context import NO_CHANGE
 from awfe.domain.decide import Halt, Situation, decide
 from awfe.domain.log import Progress
@@ -104,8 +104,8 @@ class Life:
         head = self.head
         again = head.wait is not None and head.wait.kind == "again" and self._draw.draw(st.booleans())
         if head.wait is not None and not again:
-            return waiting.claimed_waiting(head, claimant())
-        return moves.claimed(head, head.attempt if head.waits else head.attempt + 1, claimant())
+            return claims.claimed_waiting(head, claimant())
+        return claims.claimed(head, head.attempt if head.waits else head.attempt + 1, claimant())
 
     def _roll_back(self) -> Move:
         steps = st.integers(1, self.head.position or self.head.step_count)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from awfe.domain import moves
+from awfe.domain import claims, moves
 from awfe.domain.context import Delta
 from awfe.domain.moves import NOBODY, By, Head
 from awfe.domain.states import ALLOWED, VERBS, Answer, Cause, StepState, Verb, WorkflowState, allowed_in
@@ -16,12 +16,12 @@ ANN = By("ann", "because")
 def test_a_move_that_is_not_in_the_table_can_not_be_made() -> None:
     """A bug is found before it is written."""
     with pytest.raises(AssertionError, match=r"^run leads from completed to running: not in TRANSITIONS"):
-        moves.claimed(completed(position=1), 1, claimant())
+        claims.claimed(completed(position=1), 1, claimant())
 
 
 def test_a_claim_begins_an_attempt() -> None:
     """With a fresh run, a higher token and the time of the first start."""
-    move = moves.claimed(head(), 1, claimant())
+    move = claims.claimed(head(), 1, claimant())
     after = move.after
     assert (after.state, after.step_state, after.position, after.attempt) == ("running", "running", 1, 1)
     assert (after.token, after.run_id, after.rev, after.owner) == (1, "r2", 1, "host:2")
@@ -34,7 +34,7 @@ def test_a_claim_begins_an_attempt() -> None:
 def test_a_later_claim_keeps_the_first_start() -> None:
     """It began when it began; what waited for nobody is over."""
     paused = resting(WorkflowState.PAUSED, StepState.PENDING, resumable=True)
-    after = moves.claimed(paused, 5, claimant(LATER)).after
+    after = claims.claimed(paused, 5, claimant(LATER)).after
     assert (after.started_at, after.attempt_started_at, after.attempt) == (STARTED_AT, LATER, 5)
     assert (after.resumable, after.token) == (False, paused.token + 1)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awfe.domain import moves, takeover, waiting
+from awfe.domain import claims, takeover
 from awfe.domain.moves import By, Head
 from awfe.domain.records import RequestName
 from awfe.domain.states import Cause, StepState
@@ -59,7 +59,7 @@ def test_a_runner_that_is_gone_during_a_delay_left_nothing_unknown(request_: str
 @given(before=waiting_heads().filter(lambda head: head.waits))
 def test_a_step_waits_on_whose_runner_is_gone(request_: RequestName | None, state: str, before: Head) -> None:
     """The runner only looked whether the wait was over: nothing is unknown, and any engine goes on."""
-    looks = replace(waiting.claimed_waiting(before, claimant()).after, request=request_)
+    looks = replace(claims.claimed_waiting(before, claimant()).after, request=request_)
     move = takeover.taken_over(looks, LATER, ANN, rerun=False)
     after = move.after
     assert (move.cause, move.ended, after.state) == (Cause.TAKEOVER, None, state)
@@ -73,7 +73,7 @@ def test_a_step_waits_on_whose_runner_is_gone(request_: RequestName | None, stat
 @given(waiting_heads().filter(lambda head: head.waits))
 def test_a_step_that_waits_is_stopped_when_that_was_asked_of_its_runner(before: Head) -> None:
     """As it would have been at once, had nobody looked at it."""
-    looks = replace(waiting.claimed_waiting(before, claimant()).after, request="stop", stop_grace=1.0)
+    looks = replace(claims.claimed_waiting(before, claimant()).after, request="stop", stop_grace=1.0)
     for move in (takeover.taken_over(looks, LATER, ANN, rerun=True), takeover.fenced(looks, LATER, ANN)):
         assert (move.cause, move.after.state, move.after.step_state) == (Cause.STEP_STOPPED, "stopped", "stopped")
         assert (move.after.wait, move.after.due_at, move.after.token) == (None, None, looks.token + 1)
@@ -125,7 +125,7 @@ def test_whoever_takes_over_leaves_what_the_schema_can_hold(
 @pytest.mark.parametrize("between", [False, True])
 def test_a_fenced_run_is_stopped_and_keeps_its_owner(between: bool) -> None:  # noqa: FBT001 - pytest gives it
     """Nobody knows whether its body goes on; the token sees to it that nothing of it is saved."""
-    began = moves.claimed(head(), 1, claimant()).after
+    began = claims.claimed(head(), 1, claimant()).after
     asked = replace(began, request="stop", attempt_started_at=None if between else NOW)
     move = takeover.fenced(asked, LATER, ANN)
     assert (move.after.state, move.after.owner, move.after.token) == ("stopped", "host:2", asked.token + 1)

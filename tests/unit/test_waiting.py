@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awfe.domain import moves, waiting
+from awfe.domain import claims, waiting
 from awfe.domain.context import Delta
 from awfe.domain.decide import LONG_DELAY, Halt, Situation, decide
 from awfe.domain.moves import By, Head
@@ -56,7 +56,7 @@ def test_a_step_that_is_asked_to_stop_does_not_begin_to_wait(before: Head, given
 @given(waiting_heads())
 def test_whoever_claims_what_waits_only_looks(before: Head) -> None:
     """It goes on waiting for the same, in the same attempt, until it is decided."""
-    move = waiting.claimed_waiting(before, claimant())
+    move = claims.claimed_waiting(before, claimant())
     after = move.after
     assert (move.cause, after.state, after.step_state) == (Cause.RUN, "running", before.step_state)
     assert waiting.still_waits(after) == waiting.still_waits(before)
@@ -69,7 +69,7 @@ def test_whoever_claims_what_waits_only_looks(before: Head) -> None:
 @given(waiting_heads().filter(lambda head: head.waits), waited, st.sampled_from(Halt))
 def test_a_step_that_was_looked_at_is_decided_on_as_one_that_ran(before: Head, outcome: Outcome, halt: Halt) -> None:
     """Completed, failed, waiting on: from the time at which its attempt began."""
-    looks = waiting.claimed_waiting(before, claimant()).after
+    looks = claims.claimed_waiting(before, claimant()).after
     outcome = replace(outcome, signal=5 if outcome.ending is Ending.COMPLETED else None)
     move = decide(Situation(looks, Policies(), 0, 1, halt, LATER), outcome)
     assert_storable(move.after)
@@ -87,7 +87,7 @@ def test_a_step_that_was_looked_at_is_decided_on_as_one_that_ran(before: Head, o
 @given(waiting_heads())
 def test_what_polls_is_polled_in_the_same_attempt(before: Head) -> None:
     """It began when it was first called; the next attempt of a retry begins now."""
-    move = moves.claimed(before, before.attempt, claimant())
+    move = claims.claimed(before, before.attempt, claimant())
     began = STARTED_AT if before.waits else NOW
     after = move.after
     assert (after.state, after.step_state, after.attempt_started_at) == ("running", "running", began)
@@ -200,11 +200,11 @@ def test_every_delay_is_waited_for_where_it_belongs(retry: Retry, failures: int)
         assert_storable(after)
 
 
-@pytest.mark.parametrize("given_", [Sleep(5), Again(5), WaitFor("go", 5)], ids=str)
+@pytest.mark.parametrize("given_", [Sleep(5), Again(5), WaitFor("go", 5)], ids=["sleep", "again", "wait"])
 def test_a_wait_that_failed_is_retried_as_any_step(given_: Waiting) -> None:
     """By the next attempt, which waits anew."""
     wait, due_at = saved(given_, STARTED_AT)
-    looks = waiting.claimed_waiting(waiting_head(wait, due_at=due_at), claimant()).after
+    looks = claims.claimed_waiting(waiting_head(wait, due_at=due_at), claimant()).after
     after = decide(situation(looks, retry=Retry(attempts=2, wait=0)), FAILED).after
     assert (after.state, after.step_state, after.attempt, after.attempt_started_at) == ("running", "running", 2, NOW)
     assert (after.wait, after.due_at) == (None, None)
@@ -213,7 +213,7 @@ def test_a_wait_that_failed_is_retried_as_any_step(given_: Waiting) -> None:
 @given(waits)
 def test_what_goes_on_waiting_waits_for_the_same(wait: Wait) -> None:
     """Until the same time: being looked at does not make it longer."""
-    looks = waiting.claimed_waiting(waiting_head(wait), claimant()).after
+    looks = claims.claimed_waiting(waiting_head(wait), claimant()).after
     move = decide(Situation(looks, Policies(), 0, 1, Halt.NONE, NOW), Outcome(Ending.WAITING, waiting=wait))
     assert (move.after.wait, move.after.due_at, move.after.state) == (wait, LATER, WAITS)
     assert move.after.waiter == "host:2"

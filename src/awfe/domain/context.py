@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from awfe.domain.secret import Revealed, Secret, from_environment, replaced, revealed
 from awfe.domain.values import check_key, decode, encode
 from awfe.errors import ContextError, InvalidInput
 
@@ -88,6 +89,12 @@ class Services(Protocol):
     def undo_child(self, name: str) -> Awaitable[None]:
         """Roll such a workflow back."""
 
+    def secret(self, secret: Secret) -> Revealed:
+        """Return the text of a secret; raises `ConfigError` for one that is not known."""
+
+    def inspect(self, delta: Delta) -> None:
+        """Refuse a change that may not be saved."""
+
     @property
     def stop_requested(self) -> bool:
         """Tell whether the step is asked to end."""
@@ -97,6 +104,12 @@ class _Detached:
     """Serves a context that no engine made: a checkpoint keeps the changes, output goes nowhere, no child begins."""
 
     stop_requested = False
+
+    def secret(self, secret: Secret) -> Revealed:
+        return revealed(secret, from_environment(secret.name))
+
+    def inspect(self, delta: Delta) -> None:
+        pass
 
     def output(self, text: str) -> None:
         pass
@@ -163,7 +176,7 @@ class Context(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         """Return the context's own value."""
         if key not in self._live:
-            self._live[key] = decode(self._encoded[key])
+            self._live[key] = self.reveal(decode(self._encoded[key]))
         return self._live[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -191,6 +204,13 @@ class Context(MutableMapping[str, Any]):
         """Tell whether a key is set, without handing its value out."""
         return key in self._encoded
 
+    def reveal(self, value: Any) -> Any:
+        """Return a value with the texts of its secrets; what is read from the context, or an argument, has them.
+
+        Raises `ConfigError` for a secret that is not known.
+        """
+        return replaced(value, self._services.secret)
+
     def setdefault(self, key: str, default: Any = None) -> Any:
         """Return the context's own value, set to a copy of the default where there was none."""
         if key not in self:
@@ -200,6 +220,11 @@ class Context(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         """Show the values."""
         return f"Context({dict(self)!r})"
+
+    @property
+    def services(self) -> Services:
+        """What the attempt offers: for a step that makes contexts for steps of its own."""
+        return self._services
 
     @property
     def stop_requested(self) -> bool:
@@ -223,14 +248,17 @@ class Context(MutableMapping[str, Any]):
     def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
         """Begin a workflow of this step's, or find it: `await ctx.child(…)` gives a `Workflow`, as it stands.
 
-        It runs in the background, and sends the signal `"awfe.child"` when it rests. Raises what `create_workflow`
-        does.
+        It runs in the background, and sends the signal `"awfe.child"` when it rests. Raises as `create_workflow`.
         """
         return self._services.child(name, context, steps)
 
     def undo_child(self, name: str) -> Awaitable[None]:
         """Roll a workflow of this step's back, to its end; raises what `rollback` does."""
         return self._services.undo_child(name)
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Return a copy of the values as they are now, encoded: what `attached` begins with."""
+        return self._encoded | {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
 
     def collect(self) -> Delta:
         """Return what has changed since the last commit; encodes again only what was handed out."""
@@ -242,7 +270,9 @@ class Context(MutableMapping[str, Any]):
             if key in self._removed or self._committed.get(key) != data
         }
         self._collected = dict(self._removed)
-        return Delta(changed, tuple(key for key in self._removed if key in self._committed))
+        delta = Delta(changed, tuple(key for key in self._removed if key in self._committed))
+        self._services.inspect(delta)
+        return delta
 
     def commit(self, delta: Delta) -> None:
         """Take the change that was collected last as saved."""

@@ -80,27 +80,6 @@ NOBODY = By()
 
 
 @dataclass(frozen=True, slots=True)
-class Claimant:
-    """Who claims a workflow, and when; `stop_grace` is what a stop gives that names no other."""
-
-    run_id: str
-    owner: str
-    now: datetime
-    by: By
-    stop_grace: float
-
-    def changes(self, head: Head) -> dict[str, object]:
-        """Return what a claim changes in the row."""
-        return {
-            "token": head.token + 1,
-            "run_id": self.run_id,
-            "owner": self.owner,
-            "stop_grace": self.stop_grace,
-            "started_at": head.started_at or self.now,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """An attempt that ended with this move."""
 
@@ -165,21 +144,6 @@ def moved(head: Head, state: WorkflowState, now: datetime, **changes: object) ->
     if state not in ACTIVE:
         rest |= {"attempt_started_at": None, "owner": None, "request": None, "stop_grace": None}
     return replace(head, **(rest | changes))  # type: ignore[arg-type]  # fields by name, held by Head itself
-
-
-def claimed(head: Head, attempt: int, who: Claimant) -> Move:
-    """A runner has the lock: the current step begins."""
-    after = moved(
-        head,
-        WorkflowState.RUNNING,
-        who.now,
-        step_state=StepState.RUNNING,
-        attempt=attempt,
-        # Polls of one attempt are one attempt.
-        attempt_started_at=(head.attempt_started_at if head.waits else None) or who.now,
-        **who.changes(head),
-    )
-    return Move(Cause.RUN, head, after, noted=Noted(Cause.RUN, who.now, head.at, who.by, detail=who.owner))
 
 
 def step_passed(head: Head, ended: Ended, state: WorkflowState, next_attempt: int, *, resumable: bool) -> Move:

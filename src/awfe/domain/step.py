@@ -86,6 +86,32 @@ class BaseStep:
         return clone
 
 
+# To a type checker: else it would hold the `work` of each subclass to that of BaseStep, which takes one argument less.
+_AnyStep: Any = BaseStep
+
+
+class TransactionalStep(_AnyStep):  # type: ignore[misc]  # see there
+    """A step whose SQL is committed together with its end, exactly once: write `async def work(self, ctx, session)`.
+
+    `session` is a SQLAlchemy `AsyncSession` in a transaction of the engine's database, which the engine ends: `commit`,
+    `rollback` and `close` raise `InvalidInput`, `begin_nested()` is fine. When `work` raises, or is cut off, nothing of
+    it is stored; when the transaction fails in passing (a deadlock, a lost connection) `work` is called again in the
+    same attempt, with a fresh `ctx`. So an interrupted one is run again, unless its `on_interrupt` is `"pause"`.
+    `ctx.checkpoint()` is refused. Keep it short: its rows stay locked, and on SQLite nobody else can write.
+    """
+
+    on_interrupt: ClassVar[OnInterrupt] = "rerun"
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether this one needs the session; one that does not is run as any other step, without."""
+        return True
+
+    async def work(self, ctx: Context, session: Any) -> None:
+        """Do the step's work with `session`, an `AsyncSession`; called once or more for each attempt."""
+        raise NotImplementedError
+
+
 _UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
 StepLike = BaseStep | Callable[[], BaseStep]
 
@@ -101,7 +127,7 @@ def _overrides(step: BaseStep) -> dict[str, Any]:
 
 def policies_of(step: BaseStep) -> Policies:
     """Return the policies of a step: those of its class, then those of this use; raises `InvalidInput`."""
-    given = {name: getattr(type(step), name) for name in POLICIES} | _overrides(step)
+    given = {name: getattr(step, name) for name in POLICIES} | _overrides(step)
     try:
         policies = msgspec.convert(msgspec.to_builtins(given), Policies)
     except (TypeError, msgspec.ValidationError) as error:
@@ -141,15 +167,17 @@ def save(position: int, item: object) -> StepSpec:
     made = _instance(position, item)
     cls = type(made)
     label = f"step {position} ({cls.__qualname__})"
-    if cls.work is BaseStep.work or not inspect.iscoroutinefunction(cls.work) or not takes(cls.work, 2):
-        msg = f"{label}: write 'async def work(self, ctx)'"
+    takes_session = isinstance(made, TransactionalStep)
+    unwritten = cls.work in (BaseStep.work, TransactionalStep.work)
+    if unwritten or not inspect.iscoroutinefunction(cls.work) or not takes(cls.work, 2 + takes_session):
+        msg = f"{label}: write 'async def work(self, ctx{', session' if takes_session else ''})'"
         raise InvalidInput(msg)
     if not inspect.iscoroutinefunction(cls.undo) or not takes(cls.undo, 2):
         msg = f"{label}: write 'async def undo(self, ctx)', or none"
         raise InvalidInput(msg)
     impl = registry.name_of(cls, label)
-    policies_of(made)
     args = _arguments(made, label)
+    policies_of(made)
     encoded = encode(args, label, InvalidInput)
     overrides = msgspec.json.encode(_overrides(made))
     spec = StepSpec(position, storable(cls.__name__, 255), impl, encoded, overrides)

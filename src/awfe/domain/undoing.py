@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
+from awfe.domain.claims import Claimant
 from awfe.domain.log import Progress
-from awfe.domain.moves import Claimant, Ended, Head, Move, Noted, aside, moved
+from awfe.domain.moves import Ended, Head, Move, Noted, aside, moved
 from awfe.domain.states import Cause, StepState, WorkflowState
 from awfe.domain.waiting import given_up
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from awfe.domain.secret import KEY, Revealed, Secret
 from awfe.errors import ContextError, InvalidInput
 
 _NAMES = "None, bool, int, float, str, list and dict"
 MAX_DEPTH = 100
+_REFERENCE = f'{{"{KEY}":'.encode()
 _LEAST, _MOST = -(2**63), 2**64 - 1
 _HINTS: dict[type[Any], str] = {
     tuple: "use a list",
@@ -22,7 +24,8 @@ _HINTS: dict[type[Any], str] = {
     bytearray: "use text, for example base64",
 }
 
-_encoder = msgspec.json.Encoder()
+# A text that knows its secret is saved as what it came from.
+_encoder = msgspec.json.Encoder(enc_hook=lambda value: value.secret)
 _decoder = msgspec.json.Decoder()
 
 
@@ -34,7 +37,23 @@ def encode(value: Any, path: str, error: type[InvalidInput] = ContextError) -> b
 
 def decode(data: bytes) -> Any:
     """Return the value that was encoded."""
-    return _decoder.decode(data)
+    value = _decoder.decode(data)
+    return _with_secrets(value) if mentions_secret(data) else value
+
+
+def mentions_secret(data: bytes) -> bool:
+    """Tell whether a value that was encoded may have a secret in it."""
+    return _REFERENCE in data
+
+
+def _with_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_secrets(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {KEY}:
+        return Secret(value[KEY])
+    return {key: _with_secrets(item) for key, item in value.items()}
 
 
 def is_storable(text: str) -> bool:
@@ -65,7 +84,7 @@ def _check(value: Any, path: str, error: type[InvalidInput], depth: int) -> None
 
 def _problem(value: Any, kind: type[Any]) -> str:
     """Return what is wrong with a value that has no parts, or nothing."""
-    if value is None or kind is bool:
+    if value is None or kind in (bool, Secret, Revealed):
         return ""
     if kind is str:
         return "" if is_storable(value) else "a lone surrogate can't be saved"
@@ -84,4 +103,7 @@ def check_key(key: Any, path: str, error: type[InvalidInput] = ContextError) -> 
         raise error(msg)
     if not is_storable(key):
         msg = f"{path}: the key {key!r} has a lone surrogate"
+        raise error(msg)
+    if key == KEY:
+        msg = f"{path}: the key {key!r} is kept for references to secrets: give Secret(…), or call it otherwise"
         raise error(msg)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from awfe.domain.moves import By, Claimant, Ended, Head, Move, Noted, moved
+from awfe.domain.moves import By, Ended, Head, Move, Noted, moved
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.states import Cause, StepState, WorkflowState
 from awfe.domain.waits import Wait
@@ -19,12 +19,6 @@ def ready(head: Head, now: datetime, *, signalled: bool) -> bool:
     if head.wait is not None:
         return head.wait.woken(head.due_at, now, signalled=signalled) is not None
     return head.due_at is None or head.due_at <= now
-
-
-def claimed_waiting(head: Head, who: Claimant) -> Move:
-    """A runner has the lock of a workflow whose step waits: it sees whether that is over."""
-    after = moved(head, WorkflowState.RUNNING, who.now, **who.changes(head), **still_waits(head))
-    return Move(Cause.RUN, head, after, noted=Noted(Cause.RUN, who.now, head.at, who.by, detail=who.owner))
 
 
 def waits(head: Head, wait: Wait, due_at: datetime | None, state: WorkflowState, line: Noted) -> Move:

@@ -129,7 +129,7 @@ WAITING: Final = (Sleep, Until, Again, WaitFor, Approving)
 
 
 class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a step waits for, as it is saved; a `default` is the JSON of the value that a timeout stands for.
+    """What a step waits for, as it is saved; `default` holds the JSON of the value that a timeout stands for.
 
     `approvers`: who may approve, for an approval; empty is anybody.
     """
@@ -137,7 +137,8 @@ class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: Literal["due", "again", "signal", "approval"]
     signal: str | None = None
     save_as: str | None = None
-    default: str | None = None
+    # In a tuple, since the value may be null.
+    default: tuple[msgspec.Raw, ...] = ()
     timeout: float | None = None
     approvers: tuple[str, ...] = ()
 
@@ -169,9 +170,9 @@ def saved(waiting: Waiting, now: datetime) -> tuple[Wait, datetime | None]:
         case Again(after, signal):
             return Wait("again", signal), now + timedelta(seconds=after)
         case WaitFor(signal, timeout, save_as, default):
-            raw = None if default is _RAISES else encode(default, "WaitFor.default", InvalidInput).decode()
+            raw = () if default is _RAISES else (msgspec.Raw(encode(default, "WaitFor.default", InvalidInput)),)
             due_at = None if timeout is None else now + timedelta(seconds=timeout)
             return Wait("signal", signal, save_as, raw, timeout), due_at
         case Approving(signal, approvers, timeout, save_as):
             due_at = None if timeout is None else now + timedelta(seconds=timeout)
-            return Wait("approval", signal, save_as, None, timeout, approvers), due_at
+            return Wait("approval", signal, save_as, (), timeout, approvers), due_at

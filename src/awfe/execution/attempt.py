@@ -14,11 +14,15 @@ from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo, too_large
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
 from awfe.domain.records import Workflow
+from awfe.domain.secret import Revealed, Secret
 from awfe.domain.step import BaseStep
 from awfe.domain.waits import WAITING, Waiting, Woken
 from awfe.errors import ContextError, InvalidInput
 from awfe.execution.body import Body
 from awfe.execution.crew import Crew
+from awfe.execution.secrets import Keyring, Secrets
+
+Work = Callable[[BaseStep, Context], Awaitable[object]]
 
 
 class Cut(IntEnum):
@@ -46,10 +50,14 @@ class Attempt:
         line: int,
         checkpoint: Callable[[Context], Awaitable[None]],
         *,
+        work: Work | None = None,
         undo: bool = False,
         woken: Woken | None = None,
     ) -> None:
-        """Prepare an attempt; nothing runs yet. `line` is the revision of the reset that began the step anew, or 0."""
+        """Prepare an attempt; nothing runs yet. `line` is the revision of the reset that began the step anew, or 0.
+
+        `work` is done in place of the step's own.
+        """
         # The same for all attempts of the step, and for no other step of any workflow.
         about = f"{crew.instance}:{head.id}:{head.position}:{line}"
         key = blake2b(about.encode(), digest_size=16).hexdigest()
@@ -59,7 +67,9 @@ class Attempt:
         self._undo = undo
         self._waiting: Waiting | None = None
         self._step = step
+        self._do = work
         self.name = f"step {info.position} ({info.name}) of {head.name!r}"
+        self._keyring = Keyring(crew.secrets)
         self._checkpoint = checkpoint
         self._info = info
         self._workflow = head.name
@@ -97,8 +107,20 @@ class Attempt:
 
     def output(self, text: str) -> None:
         """Pass a text on, and keep the tail."""
-        self._tail.add(text)
-        self._crew.write_output(text)
+        self._print(self._keyring.passed(text))
+
+    def _print(self, text: str) -> None:
+        if text:
+            self._tail.add(text)
+            self._crew.write_output(text)
+
+    def secret(self, secret: Secret) -> Revealed:
+        """Return the text of a secret; raises `ConfigError`."""
+        return self._keyring.secret(secret)
+
+    def inspect(self, delta: Delta) -> None:
+        """Refuse a change that holds the text of a secret."""
+        self._keyring.refuse_texts(delta)
 
     async def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Workflow:
         """Begin a workflow of the step's own, or find it."""
@@ -127,12 +149,12 @@ class Attempt:
         """Run the step to its end, or until its grace is over."""
         info = self._info
         about = {"workflow": self._workflow, "step": info.name, "position": info.position, "attempt": info.attempt}
-        log = _StepLog(self._crew.log, about)
+        log = _StepLog(self._crew.log, about, self._crew.secrets)
         ctx = Context.attached(committed, self, workflow=self._workflow, step=info, log=log)
         if timeout is not None:
             self._timeout_timer = self._loop.call_later(timeout, self.cut, Cut.TIMEOUT, grace)
         if self._cut is Cut.NONE:
-            self._body = Body(self._work(ctx), f"awfe {self.name}", self._blocked)
+            self._body = Body(self._work(ctx, committed), f"awfe {self.name}", self._blocked)
             self.task = self._body.task
             self.task.add_done_callback(self._end)
             while not self._over.done():
@@ -155,14 +177,18 @@ class Attempt:
         if not self._over.done():
             self._over.set_result(None)
 
-    async def _work(self, ctx: Context) -> None:
+    async def _work(self, ctx: Context, committed: dict[str, bytes]) -> None:
+        step = await self._keyring.open_for(self._step, committed)
         if self._undo:
-            await self._step.undo(ctx)
+            await step.undo(ctx)
             return
         for hook in self._crew.before_step:
             await hook(ctx)
-        result: object = await self._step.work(ctx)
+        result: object = await (step.work(ctx) if self._do is None else self._do(step, ctx))
         if isinstance(result, WAITING):
+            if self._do is not None:
+                msg = "a transactional step can't wait, since its transaction would; let the next step do that"
+                raise InvalidInput(msg)
             self._waiting = result
         elif result is not None:
             msg = f"work returned {result!r:.100}; return None, or what the step waits for: put results into ctx"
@@ -187,8 +213,9 @@ class Attempt:
             cause = error
             error = TimeoutError(f"took longer than its timeout of {timeout:g} s")
             error.__cause__ = cause
-        self.error = error
-        self.described = self._description(error)
+        self._print(self._keyring.passed("", last=True))
+        self.error = None if error is None else self._crew.secrets.hide(error)
+        self.described = self._description(self.error)
         begun = self.task is not None and not (self.task.done() and self.task.cancelled())
         ending = self._ending(error)
         waiting = self._waiting if ending is Ending.WAITING else None
@@ -212,7 +239,7 @@ class Attempt:
 
     def _description(self, error: BaseException | None) -> ErrorInfo | None:
         expected = isinstance(error, asyncio.CancelledError) and self._cut is not Cut.NONE
-        return None if error is None or expected else ErrorInfo.of(error)
+        return None if error is None or expected else self._crew.secrets.described(error)
 
     def _collected(self, ctx: Context) -> tuple[Delta, ContextError | None]:
         try:
@@ -244,7 +271,17 @@ class _Tail:
 
 
 class _StepLog(logging.LoggerAdapter[Any]):
-    """Names the workflow and the step before each message, and in its `extra`."""
+    """Names the workflow and the step before each message, and in its `extra`; masks secrets."""
+
+    def __init__(self, log: Any, about: dict[str, Any], secrets: Secrets) -> None:
+        super().__init__(log, about)
+        self._secrets = secrets
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if self.isEnabledFor(level):
+            msg, args = self._secrets.hide_logged(msg, args, kwargs)
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+            super().log(level, msg, *args, **kwargs)
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         about = self.extra or {}

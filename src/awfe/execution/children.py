@@ -40,7 +40,7 @@ class Children:
             specs = [step.save(position, each) for position, each in enumerate(checks.steps(steps), 1)]
             # Another runner of the same step may have been first.
             with suppress(WorkflowExists):
-                await crew.writes.create(name, Delta.of(context), specs, by, crew.clock(), parent_id=parent.id)
+                await crew.entries.create(name, Delta.of(context), specs, by, crew.clock(), parent_id=parent.id)
             head = await crew.reads.head(name)
         if head.parent_id != parent.id:
             raise WorkflowExists(name, f"there is a workflow {name!r} already, which is no part of {parent.name!r}")

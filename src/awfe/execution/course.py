@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from awfe.domain import moves, undoing, verbs, waiting
+from awfe.domain import claims, undoing, verbs, waiting
+from awfe.domain.claims import Claimant
 from awfe.domain.log import Progress
-from awfe.domain.moves import Claimant, Head, Move
+from awfe.domain.moves import Head, Move
 from awfe.domain.states import Answer, Verb, WorkflowState
 from awfe.domain.step import BaseStep, can_undo, policies_of
 from awfe.persistence.writes import Found
@@ -49,9 +50,9 @@ class Forward:
         if head.state is WorkflowState.WAITING and not ready:
             return None
         if head.wait is not None and not (head.wait.kind == "again" and ready):
-            return waiting.claimed_waiting(head, who)
+            return claims.claimed_waiting(head, who)
         attempt = head.attempt if head.waits else found.progress.next_attempt(head.at)
-        move = moves.claimed(head, attempt, who)
+        move = claims.claimed(head, attempt, who)
         return move if found.signal is None else replace(move, signal=found.signal.id)
 
     def next(self, head: Head, progress: Progress) -> tuple[int | None, int]:

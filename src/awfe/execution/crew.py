@@ -10,8 +10,11 @@ from awfe.domain.context import Context
 from awfe.domain.moves import Head
 from awfe.domain.records import Workflow
 from awfe.execution.line import Line
+from awfe.execution.secrets import Secrets
+from awfe.persistence.entries import Entries
 from awfe.persistence.locks import Bell, Locks
 from awfe.persistence.reads import Reads
+from awfe.persistence.transaction import Transaction
 from awfe.persistence.waiting import Waits
 from awfe.persistence.writes import Writes
 from awfe.settings import Settings
@@ -38,11 +41,14 @@ class Crew:
     settings: Settings
     reads: Reads
     writes: Writes
+    entries: Entries
     waits: Waits
+    transaction: Callable[[], Transaction]
     line: Line
     log: Log
     clock: Callable[[], datetime]
     write_output: Callable[[str], None]
+    secrets: Secrets = field(default_factory=Secrets)
     before_step: list[Hook] = field(default_factory=list)
     after_step: list[Hook] = field(default_factory=list)
     locks: Locks = field(init=False)

@@ -7,22 +7,24 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from awfe.domain import moves, verbs
+from awfe.domain.claims import Claimant
 from awfe.domain.context import NO_CHANGE, Context, too_large
 from awfe.domain.decide import Halt, Situation, decide
 from awfe.domain.log import Progress
-from awfe.domain.moves import By, Claimant, Head, Move
+from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
 from awfe.domain.states import ACTIVE, StepState
 from awfe.domain.step import policies_of
 from awfe.domain.waits import Woken
 from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt
 from awfe.execution import endings
-from awfe.execution.attempt import Attempt, Cut
+from awfe.execution.attempt import Attempt, Cut, Work
 from awfe.execution.course import Course
 from awfe.execution.crew import Crew
 from awfe.execution.endings import Fault
 from awfe.execution.result import Result
 from awfe.execution.tenure import Tenure
+from awfe.execution.transactional import Apply, attempted, no_checkpoint
 from awfe.execution.waited import outcome_of_wait
 from awfe.persistence.writes import Found
 from awfe.shielding import surely, to_the_end
@@ -169,13 +171,17 @@ class Run:
         if self._halt:
             return endings.halted(self.name, self._halt.state)
         await self._claim()
+        if not self.has_claimed and not self._halt:
+            # It is completed, or waits, or others have taken it.
+            return None
         while self.head.state in ACTIVE:
             if self.head.waits:
                 await self._apply(self._look_at_wait())
             elif self.head.due_at is not None:
                 await self._wait_until_due(self.head.due_at)
             else:
-                await self._apply(await self._run_attempt())
+                step = None if self.course.undo else self.course.steps[self.head.at - 1]
+                await attempted(self.crew, step, self._run_attempt, self._apply, self._cancelled)
         error = endings.of(self.head, self._fault, self._step_name)
         if error is not None and self._halt and self._fault is None:
             return endings.halted(self.name, self._halt.state)
@@ -213,7 +219,7 @@ class Run:
         self._fault = Fault(error, outcome.error, isinstance(error, TimeoutError))
         return outcome
 
-    async def _run_attempt(self) -> Outcome:
+    async def _run_attempt(self, work: Work | None = None) -> Outcome:
         if self._tenure is not None:
             # It may have been lost while the begin was being saved: no body begins beside another's.
             await self._tenure.hold()
@@ -223,7 +229,8 @@ class Run:
             head,
             step,
             self._progress.line(head.at),
-            self._checkpoint,
+            no_checkpoint if work else self._checkpoint,
+            work=work,
             undo=self.course.undo,
             woken=self._woken_for(head),
         )
@@ -244,7 +251,7 @@ class Run:
             return None
         return "due" if found.signal is None else "signal"
 
-    async def _apply(self, outcome: Outcome) -> None:
+    async def _apply(self, outcome: Outcome, apply: Apply | None = None) -> None:
         position = self.head.at
         policies = policies_of(self.course.steps[position - 1])
 
@@ -261,7 +268,7 @@ class Run:
             )
             return decide(situation, outcome)
 
-        move = await self._commit(choose)
+        move = await self._commit(choose, apply)
         if move.ended is None:
             # It waits; the run is over.
             return
@@ -311,15 +318,16 @@ class Run:
 
         await to_the_end(save())
 
-    async def _commit(self, choose: Callable[[], Move]) -> Move:
+    async def _commit(self, choose: Callable[[], Move], apply: Apply | None = None) -> Move:
         """Apply a move; where a request turns up first, choose again."""
         async with self._moving:
             while True:
-                if self._tenure is not None:
+                # A step's own transaction does not wait: its fence decides, and the next body waits before it begins.
+                if self._tenure is not None and apply is None:
                     await self._tenure.hold()
                 move = choose()
                 retry_for = self.crew.settings.db_retry_for
-                self.head = await surely(partial(self.crew.writes.apply, move, retry_for), self._cancelled)
+                self.head = await surely(partial(apply or self.crew.writes.apply, move, retry_for), self._cancelled)
                 if self.head.rev == move.after.rev:
                     return move
                 self.heed(self.head)

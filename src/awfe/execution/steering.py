@@ -61,9 +61,8 @@ class Steering:
 
         Refuses what can be known now.
         """
-        if (waiter := self.control.waiting.get(name)) is not None:
-            return waiter.result
-        self._refuse_running(name)
+        if (attached := self._attached(name)) is not None:
+            return attached
         head, specs = await self._crew.reads.with_steps(name)
         head = await self._recovery.settle(head)
         answer = verbs.check(head, Verb.RUN)
@@ -75,8 +74,7 @@ class Steering:
         if answer is Answer.ATTACHES:
             await self._crew.waits.attach(head, self._crew.owner)
         self._gate.check()
-        self._refuse_running(name)
-        return self.control.begin(head, course, by)
+        return self._attached(name) or self.control.begin(head, course, by)
 
     async def roll_back(self, name: str, by: By, *, current: bool, skip: bool, in_line: bool = True) -> Result:
         """Let a workflow be rolled back in the background; refuses what can be known now."""
@@ -88,6 +86,16 @@ class Steering:
         self._gate.check()
         self._refuse_running(name)
         return self.control.begin(head, course, by, in_line=in_line)
+
+    def _attached(self, name: str) -> Result | None:
+        """Return what may be awaited of a workflow that waits here, or is about to; refuses one that runs."""
+        waiter, run = self.control.waiting.get(name), self.control.get(name)
+        if waiter is not None:
+            return waiter.result
+        if run is not None and run.head.state is WorkflowState.WAITING:
+            return run.result
+        self._refuse_running(name)
+        return None
 
     def _refuse_running(self, name: str) -> None:
         if (running := self.control.get(name)) is not None:
@@ -163,12 +171,12 @@ class Steering:
         """Delete a workflow at rest; for one that can't be understood it is enough that nobody runs it."""
         crew = self._crew
         try:
-            await self.at_rest(name, lambda: crew.writes.delete(name, by, crew.clock()))
+            await self.at_rest(name, lambda: crew.entries.delete(name, by, crew.clock()))
         except WorkflowCorrupt:
             remains = await crew.reads.remains(name)
             if not await self._recovery.is_gone(remains):
                 raise
-            await crew.writes.delete(name, by, crew.clock(), remains)
+            await crew.entries.delete(name, by, crew.clock(), remains)
 
     async def wait(self, name: str) -> None:
         """Return when a workflow neither runs nor waits nor stands in line here."""

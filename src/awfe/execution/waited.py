@@ -20,13 +20,13 @@ def outcome_of_wait(
     if woken is None or wait.kind == "again":
         # What is due after all, since the claim, is seen by the next: only an attempt can poll.
         return Outcome(Ending.WAITING, output=found.printed, waiting=wait), None
-    if woken == "timeout" and wait.default is None:
+    if woken == "timeout" and not wait.default:
         return _failed(TimeoutError(f"no signal {wait.signal!r} came within {wait.timeout:g} s"), found)
     delta = NO_CHANGE
     if signal is not None:
         delta = wait.taken(signal.payload)
-    elif wait.default is not None:
-        delta = wait.taken(wait.default.encode())
+    elif wait.default:
+        delta = wait.taken(bytes(wait.default[0]))
     values = dict(context)
     delta.apply(values)
     if (size := size_of(values)) > limit:

@@ -48,14 +48,14 @@ _WITH_STEPS: Final = (
     .outerjoin(step, step.c.workflow_id == workflow.c.id)
     .where(workflow.c.name == bindparam("name"))
 )
-# An attempt's changes count only when it was completed, so the others are not even sent. What is read here is put in
-# order here: a server that sorts rows with long texts does it in a file.
+# An attempt's changes count only when it was completed or undone, so the others are not even sent. What is read here
+# is put in order here: a server that sorts rows with long texts does it in a file.
 _ENDED: Final = select(
     attempt.c.rev,
     attempt.c.outcome,
     attempt.c.position,
     attempt.c.attempt,
-    case((attempt.c.outcome == StepState.COMPLETED.value, attempt.c.changes)),
+    case((attempt.c.outcome.in_([StepState.COMPLETED.value, StepState.UNDONE.value]), attempt.c.changes)),
 ).where(attempt.c.workflow_id == _id)
 _LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
 _NOTED: Final = select(*_LINE).where(event.c.workflow_id == _id)

@@ -5,13 +5,12 @@ have been committed is done again as a whole, and finds out by its revision or b
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events, takeover, verbs, waiting
@@ -19,22 +18,19 @@ from awfe.domain.context import NO_CHANGE, Delta, size_of, too_large
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName
-from awfe.domain.states import ACTIVE, Answer, Cause, StepState, Verb, WorkflowState
-from awfe.domain.step import StepSpec
-from awfe.errors import LockLost, WorkflowExists, WorkflowLocked
+from awfe.domain.states import ACTIVE, Answer, Cause, Verb, WorkflowState
+from awfe.errors import LockLost
 from awfe.persistence import codec
 from awfe.persistence.reads import (
     LOCKED_BY_ID,
     LOCKED_BY_NAME,
-    LOCKED_REMAINS,
-    Remains,
     fetched,
     found,
     locked_with_log,
     printed,
     unsaved,
 )
-from awfe.persistence.schema import attempt, event, signal, step, tombstone, workflow
+from awfe.persistence.schema import attempt, event, workflow
 from awfe.persistence.session import Database
 from awfe.persistence.waiting import Sent, sent, take, tell_parent
 
@@ -59,9 +55,8 @@ _ASK: Final = (
 )
 _REST: Final = update(workflow).where(workflow.c.id == bindparam("w_id")).values(resumable=False, rev=bindparam("rev"))
 _INSERT_ATTEMPT: Final = insert(attempt)
-_INSERT_EVENT: Final = insert(event).inline()
-_NOTED: Final = select(event.c.id).where(event.c.uid == bindparam("uid")).with_for_update()
-_BURIED: Final = select(tombstone.c.id).where(tombstone.c.uid == bindparam("uid"))
+INSERT_EVENT: Final = insert(event).inline()
+NOTED: Final = select(event.c.id).where(event.c.uid == bindparam("uid")).with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,40 +84,6 @@ class Writes:
         self._database = database
         self._tell = tell
 
-    async def create(
-        self,
-        name: str,
-        delta: Delta,
-        specs: Sequence[StepSpec],
-        by: By,
-        now: datetime,
-        *,
-        at: datetime | None = None,
-        parent_id: int | None = None,
-    ) -> None:
-        """Write a new workflow, whole or not at all; raises `WorkflowExists`."""
-        self._check_size(delta)
-        uid = secrets.token_hex(16)
-        head = Head(0, name, len(specs), WorkflowState.PENDING, 1, StepState.PENDING, 0, now)
-        head = replace(head, scheduled_at=at, parent_id=parent_id)
-        noted = Noted(Cause.CREATED, now, 0, by, delta)
-
-        async def work(session: AsyncSession) -> None:
-            row = {"name": name, "step_count": len(specs), "created_at": now, **codec.columns_of(head)}
-            try:
-                result = await session.execute(insert(workflow), row)
-            except IntegrityError as error:
-                await session.rollback()
-                if (await session.execute(_NOTED, {"uid": uid})).one_or_none() is None:
-                    raise WorkflowExists(name, f"there is a workflow {name!r} already") from error
-                return
-            made = replace(head, id=result.inserted_primary_key[0])  # type: ignore[attr-defined]  # the result of an INSERT
-            await session.execute(insert(step), [_step_row(made.id, spec) for spec in specs])
-            await session.execute(_INSERT_EVENT, codec.event_row(made, noted, uid, None))
-
-        await self._database.write(work)
-        self._tell([events.of_noted(name, noted, None, WorkflowState.PENDING)])
-
     async def apply(self, move: Move, retry_for: float) -> Head:
         """Apply a runner's move, waiting for the database as long as it may take.
 
@@ -132,18 +93,12 @@ class Writes:
         uid = secrets.token_hex(16)
 
         async def work(session: AsyncSession) -> Head:
-            if await _put(session, move, uid):
-                return move.after
-            rows = await fetched(session, move.before.name, LOCKED_BY_ID, {"id": move.before.id})
-            head = codec.head_of(rows[0]) if rows else None
-            if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
-                return move.after
-            if head is not None and _same_run(head, move.before) and head.rev == move.before.rev:
-                return head
-            name = move.before.name
-            raise LockLost(name, f"{name!r} was taken over: nothing more is written by this runner")
+            return move.after if await put(session, move, uid) else await standing(session, move)
 
-        head = await self._database.write(work, retry_for)
+        return self.applied(move, await self._database.write(work, retry_for))
+
+    def applied(self, move: Move, head: Head) -> Head:
+        """Tell of a runner's move, where it was applied."""
         if head.rev == move.after.rev:
             self._tell(events.of_move(move))
         return head
@@ -168,7 +123,7 @@ class Writes:
         async def work(session: AsyncSession) -> Found:
             nonlocal tried, made
             head, progress = await locked_with_log(session, name, workflow_id)
-            if tried and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
+            if tried and (await session.execute(NOTED, {"uid": uid})).one_or_none() is not None:
                 return Found(head, progress)
             tried = True
             kept = await unsaved(session, head) if with_unsaved else NO_CHANGE
@@ -177,8 +132,8 @@ class Writes:
                 return Found(head, progress)
             if made.noted is not None:
                 dropped = made.noted.position if made.cause is Cause.RESET_FROM else None
-                self._check_size(made.noted.delta, progress.context(dropped))
-            assert await _put(session, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
+                check_size(self._database, made.noted.delta, progress.context(dropped))
+            assert await put(session, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
             return Found(made.after, progress)
 
         result = await self._database.write(work, retry_for)
@@ -200,13 +155,13 @@ class Writes:
         async def work(session: AsyncSession) -> Head:
             nonlocal noted
             head = codec.head_of(found(await fetched(session, name, LOCKED_BY_NAME, {"name": name}), name))
-            if noted and (await session.execute(_NOTED, {"uid": uid})).one_or_none() is not None:
+            if noted and (await session.execute(NOTED, {"uid": uid})).one_or_none() is not None:
                 return head
             if head.state is WorkflowState.WAITING:
                 # Nobody runs it, so nobody has to be asked.
                 halt = waiting.wait_stopped if request == "stop" else waiting.wait_paused
                 noted = halt(head, now, by)
-                assert await _put(session, noted, uid)  # noqa: S101 - the row is locked
+                assert await put(session, noted, uid)  # noqa: S101 - the row is locked
                 return noted.after
             runs = head.state in ACTIVE
             asked_at_rest = in_line and not runs
@@ -217,13 +172,13 @@ class Writes:
                 # Somebody wants it to rest now, so it is no longer for `recover()` to go on.
                 rested = replace(head, resumable=False, rev=head.rev + 1)
                 await session.execute(_REST, {"w_id": head.id, "rev": rested.rev})
-                await session.execute(_INSERT_EVENT, codec.event_row(rested, noted, uid, head.state))
+                await session.execute(INSERT_EVENT, codec.event_row(rested, noted, uid, head.state))
                 return rested
             stronger = head.request if head.request == "stop" else request
             asked = replace(head, request=stronger, stop_grace=head.stop_grace if grace is None else grace)
             values = {"w_id": head.id, "request": asked.request, "stop_grace": asked.stop_grace}
             await session.execute(_ASK, values)
-            await session.execute(_INSERT_EVENT, codec.event_row(asked, noted, uid, head.state))
+            await session.execute(INSERT_EVENT, codec.event_row(asked, noted, uid, head.state))
             return asked
 
         head = await self._database.write(work)
@@ -242,48 +197,17 @@ class Writes:
 
         return (await self.change(head.name, make, workflow_id=head.id, retry_for=retry_for)).head
 
-    async def delete(self, name: str, by: By, now: datetime, corrupt: Remains | None = None) -> None:
-        """Remove a workflow with all its rows, and leave a tombstone.
 
-        `corrupt` is what was read of one that can't be understood: it is removed where nobody has moved it since.
-        """
-        uid = secrets.token_hex(16)
-        tried = False
-        before: WorkflowState | None = None
-
-        async def work(session: AsyncSession) -> None:
-            nonlocal tried, before
-            statement = LOCKED_BY_NAME if corrupt is None else LOCKED_REMAINS
-            rows = await fetched(session, name, statement, {"name": name})
-            # Looked for when the lock has been waited for: our own commit may have been what held it.
-            if tried and (await session.execute(_BURIED, {"uid": uid})).one_or_none() is not None:
-                return
-            tried = True
-            row = found(rows, name)
-            if corrupt is None:
-                head = codec.head_of(row)
-                verbs.check(head, Verb.DELETE)
-                before = head.state
-            elif tuple(row) != corrupt:
-                raise WorkflowLocked(name, f"{name!r} was changed at this moment; try again")
-            await session.execute(delete(workflow).where(workflow.c.id == row.id))
-            for table in (step, attempt, event, signal):
-                await session.execute(delete(table).where(table.c.workflow_id == row.id))
-            grave = {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
-            await session.execute(insert(tombstone), grave)
-
-        await self._database.write(work)
-        self._tell([events.of_noted(name, Noted(Cause.DELETE, now, 0, by), before, None)])
-
-    def _check_size(self, delta: Delta, values: dict[str, bytes] | None = None) -> None:
-        values = {} if values is None else values
-        delta.apply(values)
-        limit = self._database.max_context_bytes
-        if delta and size_of(values) > limit:
-            raise too_large(size_of(values), limit)
+def check_size(database: Database, delta: Delta, values: dict[str, bytes] | None = None) -> None:
+    """Refuse a change that makes a context too large."""
+    values = {} if values is None else values
+    delta.apply(values)
+    limit = database.max_context_bytes
+    if delta and size_of(values) > limit:
+        raise too_large(size_of(values), limit)
 
 
-async def _put(session: AsyncSession, move: Move, uid: str) -> bool:
+async def put(session: AsyncSession, move: Move, uid: str) -> bool:
     """Write a move where its head still stands; the row that only it can add comes last."""
     before = move.before
     guard: dict[str, Any] = {
@@ -301,22 +225,23 @@ async def _put(session: AsyncSession, move: Move, uid: str) -> bool:
     if before.parent_id is not None:
         await tell_parent(session, move.after, uid, move.at)
     if move.noted is not None:
-        await session.execute(_INSERT_EVENT, codec.event_row(move.after, move.noted, uid, before.state))
+        await session.execute(INSERT_EVENT, codec.event_row(move.after, move.noted, uid, before.state))
     if move.ended is not None:
         await session.execute(_INSERT_ATTEMPT, codec.attempt_row(move, move.ended))
     return True
 
 
+async def standing(session: AsyncSession, move: Move) -> Head:
+    """Return the head that a move which changed nothing has found; raises `LockLost` when it is another runner's."""
+    rows = await fetched(session, move.before.name, LOCKED_BY_ID, {"id": move.before.id})
+    head = codec.head_of(rows[0]) if rows else None
+    if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
+        return move.after
+    if head is not None and _same_run(head, move.before) and head.rev == move.before.rev:
+        return head
+    name = move.before.name
+    raise LockLost(name, f"{name!r} was taken over: nothing more is written by this runner")
+
+
 def _same_run(head: Head, other: Head) -> bool:
     return head.token == other.token and head.run_id == other.run_id
-
-
-def _step_row(workflow_id: int, spec: StepSpec) -> dict[str, Any]:
-    return {
-        "workflow_id": workflow_id,
-        "position": spec.position,
-        "name": spec.name,
-        "impl": spec.impl,
-        "args": spec.args.decode(),
-        "policies": spec.policies.decode(),
-    }

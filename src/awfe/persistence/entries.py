@@ -1,0 +1,113 @@
+"""Workflows come and go."""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe.domain import events, verbs
+from awfe.domain.context import Delta
+from awfe.domain.moves import By, Head, Noted
+from awfe.domain.records import Event
+from awfe.domain.states import Cause, StepState, Verb, WorkflowState
+from awfe.domain.step import StepSpec
+from awfe.errors import WorkflowExists, WorkflowLocked
+from awfe.persistence import codec
+from awfe.persistence.reads import LOCKED_BY_NAME, LOCKED_REMAINS, Remains, fetched, found
+from awfe.persistence.schema import attempt, event, signal, step, tombstone, workflow
+from awfe.persistence.session import Database
+from awfe.persistence.writes import INSERT_EVENT, NOTED, check_size
+
+_BURIED: Final = select(tombstone.c.id).where(tombstone.c.uid == bindparam("uid"))
+
+
+class Entries:
+    """The workflows of one database; `tell` gets the lines of the history after each commit."""
+
+    def __init__(self, database: Database, tell: Callable[[Iterable[Event]], None]) -> None:
+        """Write to this database."""
+        self._database = database
+        self._tell = tell
+
+    async def create(
+        self,
+        name: str,
+        delta: Delta,
+        specs: Sequence[StepSpec],
+        by: By,
+        now: datetime,
+        *,
+        at: datetime | None = None,
+        parent_id: int | None = None,
+    ) -> None:
+        """Write a new workflow, whole or not at all; raises `WorkflowExists`."""
+        check_size(self._database, delta)
+        uid = secrets.token_hex(16)
+        head = Head(0, name, len(specs), WorkflowState.PENDING, 1, StepState.PENDING, 0, now)
+        head = replace(head, scheduled_at=at, parent_id=parent_id)
+        noted = Noted(Cause.CREATED, now, 0, by, delta)
+
+        async def work(session: AsyncSession) -> None:
+            row = {"name": name, "step_count": len(specs), "created_at": now, **codec.columns_of(head)}
+            try:
+                result = await session.execute(insert(workflow), row)
+            except IntegrityError as error:
+                await session.rollback()
+                if (await session.execute(NOTED, {"uid": uid})).one_or_none() is None:
+                    raise WorkflowExists(name, f"there is a workflow {name!r} already") from error
+                return
+            made = replace(head, id=result.inserted_primary_key[0])  # type: ignore[attr-defined]  # the result of an INSERT
+            await session.execute(insert(step), [_step_row(made.id, spec) for spec in specs])
+            await session.execute(INSERT_EVENT, codec.event_row(made, noted, uid, None))
+
+        await self._database.write(work)
+        self._tell([events.of_noted(name, noted, None, WorkflowState.PENDING)])
+
+    async def delete(self, name: str, by: By, now: datetime, corrupt: Remains | None = None) -> None:
+        """Remove a workflow with all its rows, and leave a tombstone.
+
+        `corrupt` is what was read of one that can't be understood: it is removed where nobody has moved it since.
+        """
+        uid = secrets.token_hex(16)
+        tried = False
+        before: WorkflowState | None = None
+
+        async def work(session: AsyncSession) -> None:
+            nonlocal tried, before
+            statement = LOCKED_BY_NAME if corrupt is None else LOCKED_REMAINS
+            rows = await fetched(session, name, statement, {"name": name})
+            # Looked for when the lock has been waited for: our own commit may have been what held it.
+            if tried and (await session.execute(_BURIED, {"uid": uid})).one_or_none() is not None:
+                return
+            tried = True
+            row = found(rows, name)
+            if corrupt is None:
+                head = codec.head_of(row)
+                verbs.check(head, Verb.DELETE)
+                before = head.state
+            elif tuple(row) != corrupt:
+                raise WorkflowLocked(name, f"{name!r} was changed at this moment; try again")
+            await session.execute(delete(workflow).where(workflow.c.id == row.id))
+            for table in (step, attempt, event, signal):
+                await session.execute(delete(table).where(table.c.workflow_id == row.id))
+            grave = {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
+            await session.execute(insert(tombstone), grave)
+
+        await self._database.write(work)
+        self._tell([events.of_noted(name, Noted(Cause.DELETE, now, 0, by), before, None)])
+
+
+def _step_row(workflow_id: int, spec: StepSpec) -> dict[str, Any]:
+    return {
+        "workflow_id": workflow_id,
+        "position": spec.position,
+        "name": spec.name,
+        "impl": spec.impl,
+        "args": spec.args.decode(),
+        "policies": spec.policies.decode(),
+    }
