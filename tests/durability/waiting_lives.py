@@ -23,7 +23,7 @@ class Failures:
 class Signalled(BaseStep, name="tests.waiting.Signalled"):
     """Waits for a signal; its undo fails as often as the test wants."""
 
-    async def work(self, ctx: Context) -> WaitFor:  # type: ignore[override]  # it does not return None
+    async def work(self, ctx: Context) -> WaitFor:
         """Wait."""
         ctx["asked"] = ctx.step.position
         return WaitFor("go", save_as=f"go{ctx.step.position}")
@@ -63,7 +63,7 @@ class Asks(BaseStep, name="tests.waiting.Asks"):
 class Sleeps(BaseStep, name="tests.waiting.Sleeps"):
     """Sleeps for longer than any test."""
 
-    async def work(self, ctx: Context) -> Sleep:  # type: ignore[override]  # it does not return None
+    async def work(self, ctx: Context) -> Sleep:
         """Sleep."""
         ctx["slept"] = ctx.step.attempt
         return Sleep(FAR)
@@ -72,7 +72,7 @@ class Sleeps(BaseStep, name="tests.waiting.Sleeps"):
 class TimesOut(BaseStep, name="tests.waiting.TimesOut"):
     """Waits for what does not come."""
 
-    async def work(self, ctx: Context) -> WaitFor:  # type: ignore[override]  # it does not return None
+    async def work(self, ctx: Context) -> WaitFor:
         """Wait."""
         ctx["asked"] = ctx.step.position
         return WaitFor("never", 0.01, default=None)
