@@ -153,7 +153,7 @@ def _unknown(case: Case) -> None:
 def _no_operator(case: Case) -> None:
     # As if the stopped third step had been run again by itself.
     case.execute("UPDATE awfe_event SET cause = 'body_ended' WHERE cause IN ('reset', 'reset_from')")
-    columns = "workflow_id, position, run_token, outcome, after, started_at, ended_at, output"
+    columns = "workflow_id, position, run_token, outcome, before, after, started_at, ended_at, output"
     again = f"SELECT 2, 99, {columns} FROM awfe_attempt WHERE position = 3"
     case.execute(f"INSERT INTO awfe_attempt (attempt, rev, {columns}) {again}")
 

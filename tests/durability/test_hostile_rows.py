@@ -8,6 +8,7 @@ import pytest
 
 from awfe import AwfeError, Engine, StepError, WorkflowCorrupt, WorkflowNotFound, WorkflowPaused
 from tests.conformance.steps import Hold, Note, World
+from tests.conformance.waiting_steps import Await
 from tests.databases import Database
 from tests.durability import wrecks
 from tests.durability.wrecks import ASKED, ORPHAN, QUICK, RESUMABLE, Wreck, attacked, forge, wrecked
@@ -32,6 +33,8 @@ VERBS: dict[str, Verb] = {
     "start": _started,
     "reset_from": lambda engine, name: engine.reset(name, 1),
     "skip": lambda engine, name: engine.skip(name),
+    "signal": lambda engine, name: engine.signal(name, "go"),
+    "rollback": lambda engine, name: engine.rollback(name),
 }
 
 
@@ -91,8 +94,24 @@ async def test_delete_removes_what_can_not_be_understood(engine: Engine, databas
         with pytest.raises(WorkflowNotFound):
             await engine.get(name)
     assert {stone.name for stone in await engine.deleted()} == {"ok", *made}
-    for table in ("awfe_workflow", "awfe_step", "awfe_attempt", "awfe_event"):
+    for table in ("awfe_workflow", "awfe_step", "awfe_attempt", "awfe_event", "awfe_signal"):
         assert await database.execute(f"SELECT COUNT(*) FROM {table}") == [(0,)], table
+
+
+@pytest.mark.parametrize("payload", ["", "{", "nan"], ids=repr)
+async def test_a_payload_that_can_not_be_read_is_not_taken(
+    engine: Engine, database: Database, world: World, payload: str
+) -> None:
+    """It would make the log of its workflow one that can't be."""
+    await engine.create_workflow("w", {}, [Await("one"), Note("two")])
+    await engine.signal("w", "go", 1)
+    await forge(database, f"UPDATE awfe_signal SET payload = '{payload}'")
+    with pytest.raises(WorkflowCorrupt, match=r"awfe_signal\.payload of"):
+        await engine.run("w")
+    assert (await engine.get("w")).state == "waiting"
+    await forge(database, "UPDATE awfe_signal SET payload = '5'")
+    assert (await engine.run("w")).context["go"] == 5
+    assert world.calls == ["one", "two"]
 
 
 @pytest.mark.parametrize("asked", ["its engine", "another engine"])

@@ -22,12 +22,13 @@ OTHERS = (step, attempt, event)
 DEEP = "[" * 10_000 + "]" * 10_000
 NO_JSON = ("", "{", "[1]", "5", "null", '"text"', "\N{SNOWMAN}", '{"set": nan}', DEEP)
 NO_CHANGES = (*NO_JSON, '{"set": []}', '{"unset": 5}', '{"unset": [5]}', f'{{"set": {{"a": {DEEP}}}}}')
+NO_WAITS = (*NO_JSON, '{"kind": "gone"}', '{"kind": "due", "signal": 5}', '{"kind": "signal", "default": 5}')
 NO_POLICIES = (*NO_JSON, '{"self": 1}', '{"timeout": "soon"}', '{"retry": 3}', '{"retry": {"attempts": 0}}')
 
-READ = frozenset(("get", "wait", "run", "start", "reset_from", "skip", "update_context"))
+READ = frozenset(("get", "wait", "run", "start", "reset_from", "skip", "update_context", "rollback"))
 STEPS = READ
 LOG = READ | {"history", "reset"}
-HEAD = LOG | {"pause", "stop"}
+HEAD = LOG | {"pause", "stop", "signal"}
 
 ORPHAN = (
     "UPDATE awfe_workflow SET state = 'running', step_state = 'running', attempt = 1, run_token = 7, run_id = 'dead',"
@@ -53,10 +54,10 @@ class Wreck:
         return f"{'; '.join(self.sql)} {self.values}"[:200]
 
 
-def head(what: str, says: str, *only: str, before: tuple[str, ...] = ()) -> Wreck:
+def head(what: str, says: str, *only: str, before: tuple[str, ...] = (), **values: Any) -> Wreck:
     """Change columns of the workflow's own row."""
     sql = (*before, f"UPDATE awfe_workflow SET {what} WHERE id = :id")
-    return Wreck(says, sql, HEAD, only=only or DIALECTS)
+    return Wreck(says, sql, HEAD, values, only or DIALECTS)
 
 
 def steps(sql: str, says: str = "awfe_step", *only: str) -> Wreck:
@@ -112,6 +113,12 @@ HEADS = [
     head("run_id = x'00'", "awfe_workflow.run_id", "sqlite"),
     head("owner = x'00'", "awfe_workflow.owner", "sqlite"),
     *(head(what, "", only) for what, only in _times("created_at")),
+    *(head(what, "", only) for what, only in _times("scheduled_at")),
+    head("step_state = 'waiting'", "step_state waiting, but wait NULL"),
+    head("""wait = '{"kind":"due"}'""", "step_state pending, but wait not NULL"),
+    *(head("step_state = 'waiting', wait = :value", "awfe_workflow.wait", value=value) for value in NO_WAITS),
+    head("waiter = x'00'", "awfe_workflow.waiter", "sqlite"),
+    head("parent_id = 'x'", "awfe_workflow.parent_id", "sqlite"),
 ]
 LISTS = [
     steps("DELETE FROM awfe_step WHERE workflow_id = :id", "missing [1, 2, 3], too many []"),
@@ -146,10 +153,11 @@ LOGS = [
     Wreck(
         "attempt 1 runs, and has ended",
         (ORPHAN, "UPDATE awfe_workflow SET position = 1 WHERE id = :id"),
-        HEAD - {"get", "history"},
+        HEAD - {"get", "history", "signal"},
     ),
     log("awfe_attempt", "outcome = 'gone'"),
     log("awfe_attempt", "outcome = 'running'"),
+    log("awfe_attempt", "outcome = 'waiting'", LOG - {"history"}),
     log("awfe_attempt", "attempt = -1", LOG - {"history"}),
     log("awfe_attempt", "after = 'gone'", frozenset(("history",))),
     log("awfe_event", "after = 'gone'", frozenset(("history",))),

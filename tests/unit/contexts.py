@@ -1,7 +1,7 @@
 """A context with a recorder in the place of an attempt, and beside an ordinary dict."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -21,7 +21,25 @@ class Recorder:
         """Begin with nothing printed and nothing saved."""
         self.printed: list[str] = []
         self.saved: list[Delta] = []
+        self.children: list[tuple[Any, ...]] = []
         self.stop_requested = False
+
+    def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
+        """Remember a workflow of the step's."""
+        self.children.append((name, context, steps))
+        return asyncio.sleep(0, name)
+
+    def undo_child(self, name: str) -> Awaitable[None]:
+        """Remember one that was rolled back."""
+        self.children.append((name,))
+        return asyncio.sleep(0)
+
+    def secret(self, secret: Secret) -> Revealed:
+        """Return the name of a secret in capitals for its text."""
+        return Revealed(secret.name.upper(), secret)
+
+    def inspect(self, delta: Delta) -> None:
+        """Find nothing wrong with a change."""
 
     def output(self, text: str) -> None:
         """Remember a text."""

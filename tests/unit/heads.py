@@ -1,11 +1,14 @@
 """Workflows in some state, for tests of what happens to them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from awfe.domain.claims import Claimant
 from awfe.domain.context import NO_CHANGE, Delta
-from awfe.domain.moves import Ended, Head, Noted
+from awfe.domain.moves import By, Ended, Head, Noted
 from awfe.domain.states import ACTIVE, ENDED, StepState, WorkflowState
+from awfe.domain.waits import Wait
 
 CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 STARTED_AT = CREATED_AT + timedelta(hours=1)
@@ -49,6 +52,26 @@ def resting(state: WorkflowState, step_state: StepState, **changes: Any) -> Head
     return head(state, step_state=step_state, **(known | changes))
 
 
+def waiting(wait: Wait | None, state: WorkflowState = WorkflowState.WAITING, **changes: Any) -> Head:
+    """Return the head of a workflow whose first step waits, or with None for its next attempt."""
+    known: dict[str, Any] = {"attempt": 1, "started_at": STARTED_AT, "token": 1, "run_id": "r1", "rev": 2}
+    known |= {"waiter": "host:1", "due_at": LATER, "wait": wait}
+    if wait is not None:
+        known |= {"step_state": StepState.WAITING, "attempt_started_at": STARTED_AT}
+    return head(state, **(known | changes))
+
+
+def rolling_back(**changes: Any) -> Head:
+    """Return the head of a workflow that undoes its second step."""
+    known: dict[str, Any] = {"position": 2, "attempt": 2, "undoing": True}
+    return replace(running(**(known | changes)), state=WorkflowState.ROLLING_BACK)
+
+
+def claimant(now: datetime = NOW, by: By = By("ann", "because")) -> Claimant:  # noqa: B008 - frozen
+    """Return who claims a workflow."""
+    return Claimant("r2", "host:2", now, by, 7.5)
+
+
 def completed(**changes: Any) -> Head:
     """Return the head of a workflow that is done."""
     known: dict[str, Any] = {"position": None, "step_state": None, "attempt": 0, "started_at": STARTED_AT}
@@ -66,16 +89,24 @@ def essence(noted: Noted | None) -> tuple[str, int, str | None] | None:
 
 
 def assert_storable(head: Head) -> None:
-    """Check what the schema's CHECKs hold, and a little more."""
-    active = head.state in ACTIVE
-    assert head.attempt_started_at is None or active
+    """Check what the schema's CHECKs hold, and what can be read again, and a little more."""
+    active, waits = head.state in ACTIVE, head.step_state is StepState.WAITING
     assert head.request is None or active
     assert head.stop_grace is None or active
-    assert head.due_at is None or active
+    assert head.due_at is None or active or waits or head.state is WorkflowState.WAITING
     assert (head.ended_at is not None) == (head.state in ENDED)
-    assert (head.position is None) == (head.step_state is None) == (head.state is WorkflowState.COMPLETED)
-    assert (head.attempt_started_at is not None) == (head.step_state is StepState.RUNNING)
+    assert (head.position is None) == (head.step_state is None) == (head.state in ENDED)
+    assert (head.attempt_started_at is not None) == (waits or head.step_state is StepState.RUNNING)
+    assert (head.wait is not None) == waits
+    assert not waits or head.state in (WorkflowState.RUNNING, WorkflowState.WAITING, WorkflowState.PAUSED)
+    assert head.step_state is not StepState.RUNNING or active
+    assert head.state is not WorkflowState.WAITING or waits or head.due_at is not None
     assert head.position is None or 1 <= head.position <= head.step_count
     assert not head.resumable or head.state is WorkflowState.PAUSED
     assert head.attempt >= 0
     assert head.owner is not None or not active
+    assert head.owner is None or head.state is not WorkflowState.WAITING
+    back = (WorkflowState.ROLLING_BACK, WorkflowState.ROLLED_BACK)
+    halted = (WorkflowState.PAUSED, WorkflowState.STOPPED, WorkflowState.ERROR)
+    assert head.undoing or head.state not in back
+    assert not head.undoing or head.state in (*back, *halted)

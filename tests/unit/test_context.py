@@ -7,7 +7,7 @@ import pytest
 
 from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo, size_of
 from awfe.domain.values import decode
-from awfe.errors import ContextError
+from awfe.errors import ContextError, InvalidInput
 from tests.unit.contexts import Pair, Recorder, decoded, encoded
 
 
@@ -153,6 +153,31 @@ async def test_a_context_of_an_attempt_passes_on_to_it() -> None:
     assert [delta.set.keys() for delta in recorder.saved] == [{"b"}]
     assert ctx.stop_requested
     assert (ctx.workflow, ctx.step, ctx.log) == ("deploy", step, log)
+
+
+async def test_a_context_without_an_engine_has_no_workflows_of_its_own() -> None:
+    """The message says what is missing."""
+    ctx = Context()
+    with pytest.raises(
+        InvalidInput, match=r"^'part': a workflow of its own needs an engine, and this context has none"
+    ):
+        await ctx.child("part", {}, [])
+    with pytest.raises(InvalidInput, match=r"^'part': a workflow of its own needs an engine"):
+        await ctx.undo_child("part")
+
+
+async def test_a_context_of_an_attempt_begins_workflows_of_its_step() -> None:
+    """And rolls them back."""
+    recorder = Recorder()
+    ctx = Context.attached({}, recorder)
+    assert await ctx.child("part", {"a": 1}, ["step"]) == "part"
+    await ctx.undo_child("part")
+    assert recorder.children == [("part", {"a": 1}, ["step"]), ("part",)]
+
+
+def test_a_change_can_be_taken_but_for_some_keys() -> None:
+    """What an operator has set since stays as he left it."""
+    assert Delta.of({"a": 1, "b": 2}, ["c", "d"]).without({"a", "c"}) == Delta.of({"b": 2}, ["d"])
 
 
 def test_a_context_shows_its_values() -> None:

@@ -6,77 +6,20 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from awfe.domain.context import Delta
-from awfe.domain.decide import Halt, Situation, decide
-from awfe.domain.moves import Head
-from awfe.domain.outcomes import Ending, ErrorInfo, Outcome
+from awfe.domain.decide import Halt, decide
+from awfe.domain.outcomes import Ending, Outcome
 from awfe.domain.retry import NEVER, Retry
-from awfe.domain.states import ALLOWED, Cause, StepState, WorkflowState
+from awfe.domain.states import ACTIVE, ALLOWED, Cause, StepState, WorkflowState
 from awfe.domain.step import Policies
-from tests.unit.heads import LATER, NOW, STARTED_AT, assert_storable, essence, running
-
-FAILED = Outcome(Ending.FAILED, error=ErrorInfo("ValueError", "no"))
-BETWEEN = [(Halt.SHUTDOWN, "paused"), (Halt.PAUSE, "paused"), (Halt.STOP, "stopped")]
-
-halts = st.sampled_from(Halt)
-retries = st.builds(
-    Retry,
-    attempts=st.integers(min_value=1, max_value=4),
-    wait=st.sampled_from([0, 0.5, 3600]),
-    factor=st.sampled_from([1, 2.0]),
-)
-policies = st.builds(
-    Policies,
-    retry=retries,
-    on_error=st.sampled_from(["pause", "skip"]),
-    on_interrupt=st.sampled_from(["pause", "rerun"]),
-)
-outcomes = st.builds(
-    Outcome,
-    ending=st.sampled_from(Ending),
-    delta=st.sampled_from([Delta(), Delta.of({"a": 1})]),
-    error=st.sampled_from([None, ErrorInfo("ValueError", "no")]),
-    alive=st.booleans(),
-)
+from tests.unit.heads import NOW, STARTED_AT, assert_storable, essence, running
+from tests.unit.situations import BETWEEN, FAILED, Case, cases, situation
 
 
-@st.composite
-def heads(draw: st.DrawFn) -> Head:
-    """Draw the head of a workflow that runs, with or without a request."""
-    step_count = draw(st.integers(min_value=1, max_value=4))
-    request = draw(st.sampled_from([None, "pause", "stop"]))
-    return running(
-        step_count=step_count,
-        position=draw(st.integers(min_value=1, max_value=step_count)),
-        attempt=draw(st.integers(min_value=1, max_value=9)),
-        rev=draw(st.integers(min_value=1, max_value=99)),
-        token=draw(st.integers(min_value=1, max_value=99)),
-        request=request,
-        stop_grace=draw(st.sampled_from([None, 0.5])) if request == "stop" else None,
-    )
-
-
-situations = st.builds(
-    Situation,
-    head=heads(),
-    policies=policies,
-    failures=st.integers(min_value=0, max_value=5),
-    next_attempt=st.integers(min_value=1, max_value=5),
-    halt=halts,
-    now=st.sampled_from([NOW, LATER]),
-)
-
-
-def situation(head: Head | None = None, halt: Halt = Halt.NONE, failures: int = 0, **policies: Any) -> Situation:
-    """Return an ordinary situation: the first of three steps runs."""
-    return Situation(head or running(), Policies(**policies), failures, next_attempt=4, halt=halt, now=NOW)
-
-
-@given(situations, outcomes)
-def test_every_decision_is_a_possible_move(situation: Situation, outcome: Outcome) -> None:
+@given(cases())
+def test_every_decision_is_a_possible_move(case: Case) -> None:
     """It is in the table, raises `rev` by one, ends the attempt, and leads to what the schema can hold."""
+    situation, outcome = case
     head = situation.head
     move = decide(situation, outcome)
     after = move.after
@@ -85,7 +28,9 @@ def test_every_decision_is_a_possible_move(situation: Situation, outcome: Outcom
     assert after.rev == head.rev + 1
     assert after.token in (head.token, head.token + 1)
     assert_storable(after)
-    assert move.ended is not None
+    if move.ended is None:
+        assert (move.cause, outcome.ending) == (Cause.STEP_WAITING, Ending.WAITING)
+        return
     assert (move.ended.position, move.ended.attempt) == (head.position, head.attempt)
     assert (move.ended.started_at, move.ended.ended_at) == (STARTED_AT, situation.now)
     assert move.cause == f"step_{move.ended.outcome}"
@@ -94,12 +39,13 @@ def test_every_decision_is_a_possible_move(situation: Situation, outcome: Outcom
     assert [getattr(after, name) for name in kept] == [getattr(head, name) for name in kept]
 
 
-@given(situations, outcomes)
-def test_a_request_is_never_forgotten(situation: Situation, outcome: Outcome) -> None:
+@given(cases())
+def test_a_request_is_never_forgotten(case: Case) -> None:
     """It stays while the workflow runs; else it was done, or is noted as of no effect."""
+    situation, outcome = case
     move = decide(situation, outcome)
     asked = situation.head.request
-    if move.after.state is WorkflowState.RUNNING:
+    if move.after.state in ACTIVE:
         assert move.after.request == asked
     elif asked is not None:
         done = move.after.state == {"pause": "paused", "stop": "stopped"}[asked]
@@ -107,21 +53,23 @@ def test_a_request_is_never_forgotten(situation: Situation, outcome: Outcome) ->
         assert done != lapsed
 
 
-@given(situations, outcomes)
-def test_only_a_shutdown_leaves_a_pause_that_nobody_has_to_end(situation: Situation, outcome: Outcome) -> None:
+@given(cases())
+def test_only_a_shutdown_leaves_a_pause_that_nobody_has_to_end(case: Case) -> None:
     """`recover()` never ends the pause of a person."""
+    situation, outcome = case
     after = decide(situation, outcome).after
     shut_down = situation.halt is Halt.SHUTDOWN
     assert after.resumable == (shut_down and after.state is WorkflowState.PAUSED)
 
 
-@given(situations, outcomes)
-def test_a_body_that_lives_is_never_overlapped(situation: Situation, outcome: Outcome) -> None:
+@given(cases())
+def test_a_body_that_lives_is_never_overlapped(case: Case) -> None:
     """Nothing runs on beside it; it keeps its owner, and can't commit any more."""
+    situation, outcome = case
     if outcome.ending is Ending.COMPLETED or not outcome.alive:
         return
     after = decide(situation, outcome).after
-    assert after.state is not WorkflowState.RUNNING
+    assert after.state not in (*ACTIVE, WorkflowState.WAITING)
     assert (after.owner, after.token) == (situation.head.owner, situation.head.token + 1)
 
 

@@ -33,7 +33,7 @@ def test_every_outcome_of_an_attempt_has_its_line(outcome: StepState) -> None:
     """With the cause of that name, the step, the attempt, the change and the error."""
     error = ErrorInfo("ValueError", "no")
     end = replace(ended(running(position=2, attempt=3), outcome, DELTA), error=error)
-    line = events.of_ended("deploy", end, PAUSED)
+    line = events.of_ended("deploy", end, RUNNING, PAUSED)
     cause = Cause(f"step_{outcome.value}")
     assert line == Event("deploy", NOW, cause, 2, 3, RUNNING, PAUSED, None, None, CHANGES, error)
 
@@ -52,6 +52,8 @@ def test_what_somebody_did_has_who_and_why() -> None:
         (Cause.CREATED, None),
         (Cause.UPDATE_CONTEXT, None),
         (Cause.DELETE, None),
+        (Cause.SIGNAL, None),
+        (Cause.APPROVE, 1),
         (Cause.RUN, 1),
         (Cause.RESET, 1),
         (Cause.RESET_FROM, 2),
@@ -72,7 +74,8 @@ def test_what_awfe_noted_stands_in_for_a_reason(by: By, detail: str | None, reas
     assert (line.reason, line.actor) == (reason, None)
 
 
-def test_a_run_has_only_the_reason_that_was_given() -> None:
+@pytest.mark.parametrize("cause", [Cause.RUN, Cause.ROLLBACK])
+def test_a_run_has_only_the_reason_that_was_given(cause: Cause) -> None:
     """Which process it was is for those who look into the table."""
-    line = events.of_noted("deploy", Noted(Cause.RUN, NOW, 1, detail="host:1"), PAUSED, RUNNING)
+    line = events.of_noted("deploy", Noted(cause, NOW, 1, detail="host:1"), PAUSED, RUNNING)
     assert (line.actor, line.reason) == (None, None)

@@ -33,6 +33,25 @@ async def test_a_place_that_nobody_waits_for_is_free_again() -> None:
     assert not line.join().done()
 
 
+async def test_who_squeezes_in_takes_a_place_that_is_not_there() -> None:
+    """What belongs to a run that has one never waits for it, and nobody else comes in sooner for that."""
+    line = Line(1)
+    line.join()
+    assert line.squeeze_in().result()
+    waiting, behind = line.join(), line.join()
+    assert not waiting.done()
+    line.give_back()
+    assert not waiting.done()
+    line.give_back()
+    assert waiting.result()
+    assert not behind.done()
+    line.give_back()
+    assert behind.result()
+    line.give_back()
+    assert line.join().result()
+    assert not line.join().done()
+
+
 async def test_who_leaves_is_told_so_and_holds_nothing() -> None:
     """The place goes to the one behind."""
     line = Line(1)

@@ -1,140 +1,13 @@
 """The log adds up: to the context at any step, to the attempts, to the budget of retries."""
 
-from collections.abc import Iterable
-from typing import Any
-
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from awfe.domain.context import Delta
 from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.states import Cause, StepState
-from awfe.domain.values import decode
+from tests.unit.logs import STEPS, decoded, deltas, lived, lives
 from tests.unit.strategies import same
-
-keys = st.sampled_from(["a", "b", "c"])
-deltas = st.builds(Delta.of, st.dictionaries(keys, st.integers(0, 9), max_size=2), st.lists(keys, max_size=1))
-things = st.sampled_from(
-    [
-        *("completed", "error", "stopped", "interrupted", "step_skipped", "crash"),
-        *("checkpoint", "pause", "reset", "reset_from", "skip", "update_context", "noise"),
-    ]
-)
-lives = st.lists(st.tuples(things, deltas, st.integers(1, 3)), max_size=25)
-STEPS = 3
-FAILED = ("error", "stopped", "interrupted")
-NOISE = (Cause.RUN, Cause.SHUTDOWN, Cause.REQUEST_LAPSED, Cause.HALTED, Cause.TAKEOVER)
-
-
-def decoded(values: dict[str, bytes]) -> dict[str, Any]:
-    """Return a context as a step sees it."""
-    return {key: decode(data) for key, data in values.items()}
-
-
-class Model:
-    """Writes a log as a workflow of three steps would, and remembers in its own way what it should add up to."""
-
-    def __init__(self, first: Delta) -> None:
-        """Begin with the line of the creation."""
-        self.log: list[Entry] = []
-        self.rev = 0
-        self.position = 1
-        self.values: dict[str, bytes] = {}
-        self.before: dict[int, dict[str, bytes]] = {}
-        self.states: dict[int, str] = {}
-        self.attempts: dict[int, int] = {}
-        self.lines = dict.fromkeys(range(1, STEPS + 1), 0)
-        self.failures = 0
-        self.interrupts = 0
-        self._write(Cause.CREATED, 0, first)
-
-    def do(self, what: str, delta: Delta, step: int) -> None:
-        """Let one thing happen, where it can."""
-        self.rev += 1
-        if what == "reset_from":
-            if step <= self.position:
-                self._reset_from(step, delta)
-        elif self.position <= STEPS:
-            self._do_to_current(what, delta)
-
-    @property
-    def reached(self) -> int:
-        """The last step that has begun."""
-        return max(self.before, default=0)
-
-    def _do_to_current(self, what: str, delta: Delta) -> None:
-        if what in (*FAILED, "completed", "step_skipped", "crash"):
-            self._end_attempt(what, delta)
-        elif what == "checkpoint":
-            # The attempt that wrote it ends by a failure, so that the log is that of a workflow at rest.
-            self._begin()
-            self._write(Cause.CHECKPOINT, self.position, delta, self.attempts.get(self.position, 0) + 1)
-            self.rev += 1
-            self._end_attempt("error", Delta())
-        elif what == "noise":
-            for cause in NOISE:
-                self._write(cause, self.position, Delta())
-        elif what == "reset" and self.states.get(self.position) in FAILED:
-            self._operator(Cause.RESET, self.position, delta)
-        elif what == "skip":
-            self._begin()
-            self._operator(Cause.SKIP, self.position, delta)
-            self._pass("skipped")
-        elif what == "update_context":
-            self._operator(Cause.UPDATE_CONTEXT, self.reached, delta)
-        elif what == "pause":
-            self._operator(Cause.PAUSE, self.position, Delta())
-
-    def _end_attempt(self, what: str, delta: Delta) -> None:
-        self._begin()
-        outcome = {"crash": "interrupted", "step_skipped": "skipped"}.get(what, what)
-        number = self.attempts[self.position] = self.attempts.get(self.position, 0) + 1
-        # What an attempt changed counts only when it is completed.
-        self._write(Cause(f"step_{outcome}"), self.position, delta, number, counts=outcome == "completed")
-        self.states[self.position] = outcome
-        self.failures += outcome == "error"
-        if outcome != "interrupted":
-            self.interrupts = 0
-        if what == "crash":
-            self._write(Cause.TAKEOVER, self.position, Delta())
-            self.interrupts += 1
-        if outcome in ("completed", "skipped"):
-            self._pass(outcome)
-
-    def _begin(self) -> None:
-        self.before.setdefault(self.position, dict(self.values))
-
-    def _pass(self, state: str) -> None:
-        self.states[self.position] = state
-        self.position += 1
-        self.failures = self.interrupts = 0
-
-    def _operator(self, cause: Cause, position: int, delta: Delta) -> None:
-        self._write(cause, position, delta)
-        self.failures = self.interrupts = 0
-
-    def _reset_from(self, step: int, delta: Delta) -> None:
-        self.values = dict(self.before.get(step, self.values))
-        for later in range(step, STEPS + 1):
-            self.before.pop(later, None)
-            self.states.pop(later, None)
-            self.lines[later] = self.rev
-        self.position = step
-        self._operator(Cause.RESET_FROM, step - 1, delta)
-
-    def _write(self, cause: Cause, position: int, delta: Delta, attempt: int = 0, *, counts: bool = True) -> None:
-        self.log.append(Entry(self.rev, cause, position, attempt, delta))
-        if counts:
-            delta.apply(self.values)
-
-
-def lived(first: Delta, life: Iterable[tuple[str, Delta, int]]) -> Model:
-    """Return a model to which all that has happened."""
-    model = Model(first)
-    for what, delta, step in life:
-        model.do(what, delta, step)
-    return model
 
 
 @given(deltas, lives)
@@ -149,6 +22,9 @@ def test_the_context_before_any_step_can_be_restored(first: Delta, life: list[tu
     """By a reset from that step, whatever has happened since it first began."""
     model = lived(first, life)
     for step, values in model.before.items():
+        if step > model.position:
+            # In a rollback: what is above has been undone, and can only be reset with what is below.
+            continue
         reset = Entry(model.rev + 1, Cause.RESET_FROM, step - 1, 0, Delta())
         assert same(decoded(replay([*model.log, reset]).context()), decoded(values))
 
@@ -212,7 +88,9 @@ def test_a_takeover_during_a_delay_is_no_interrupt() -> None:
 
 
 @pytest.mark.parametrize(
-    "cause", [Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE], ids=str
+    "cause",
+    [Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE, Cause.ROLLBACK],
+    ids=str,
 )
 def test_a_retry_budget_starts_anew_after_an_operators_verb(cause: Cause) -> None:
     """Somebody has looked at it."""
@@ -224,7 +102,32 @@ def test_a_retry_budget_starts_anew_after_a_stop() -> None:
     assert log_of((Cause.STEP_ERROR, 1, 1), (Cause.STOP, 1, 0), (Cause.STEP_STOPPED, 1, 2)).failures == 0
 
 
-@pytest.mark.parametrize("outcome", [Cause.STEP_COMPLETED, Cause.STEP_SKIPPED], ids=str)
+def test_a_step_that_waits_has_not_ended() -> None:
+    """Its attempt is open: the number is its own, and no state but the row's says where it is."""
+    progress = log_of((Cause.STEP_COMPLETED, 1, 1), (Cause.STEP_WAITING, 2, 1), (Cause.STEP_WAITING, 2, 1))
+    assert (progress.attempts, progress.ended, progress.reached) == ({1: 1}, {1: StepState.COMPLETED}, 2)
+
+
+def test_what_is_edited_while_a_step_waits_is_dropped_by_a_reset_from_it() -> None:
+    """It came after the step had begun."""
+    waits = Entry(1, Cause.STEP_WAITING, 1, 1, Delta.of({"a": 1}))
+    edits = Entry(2, Cause.UPDATE_CONTEXT, replay([waits]).reached, 0, Delta.of({"b": 1}))
+    assert list(replay([waits, edits]).context()) == ["a", "b"]
+    assert replay([waits, edits, Entry(3, Cause.RESET_FROM, 0, 0, None)]).context() == {}
+
+
+def test_an_undo_that_fails_leaves_its_step_done() -> None:
+    """Until it is undone; a reset from a step is the way forward again."""
+    done = [(Cause.STEP_COMPLETED, 1, 1), (Cause.STEP_COMPLETED, 2, 1), (Cause.ROLLBACK, 2, 0)]
+    failed = log_of(*done, (Cause.STEP_ERROR, 2, 2))
+    assert (failed.ended, failed.attempts, failed.failures) == ({1: "completed", 2: "completed"}, {1: 1, 2: 2}, 1)
+    undone = log_of(*done, (Cause.STEP_ERROR, 2, 2), (Cause.STEP_UNDONE, 2, 3))
+    assert (undone.ended[2], undone.failures, undone.undoing) == (StepState.UNDONE, 0, True)
+    again = log_of(*done, (Cause.STEP_UNDONE, 2, 2), (Cause.RESET_FROM, 0, 0), (Cause.STEP_ERROR, 1, 2))
+    assert (again.ended, again.undoing) == ({1: StepState.ERROR}, False)
+
+
+@pytest.mark.parametrize("outcome", [Cause.STEP_COMPLETED, Cause.STEP_SKIPPED, Cause.STEP_UNDONE], ids=str)
 def test_the_failures_of_a_passed_step_are_not_those_of_the_next(outcome: Cause) -> None:
     """A run that a shutdown paused between two steps goes on with a whole budget."""
     assert log_of((Cause.STEP_ERROR, 1, 1), (outcome, 1, 2), (Cause.SHUTDOWN, 1, 0)).failures == 0

@@ -19,13 +19,15 @@ ERROR = ErrorInfo("ValueError", "no", "Traceback")
 def make_step() -> WorkflowStep:
     """Return a step that failed."""
     changes = Changes({"a": 1}, ("b",))
-    return WorkflowStep(1, "Copy", "m:Copy", {"to": "x"}, StepState.ERROR, 2, AT, AT, changes, "text", ERROR, None)
+    return WorkflowStep(
+        1, "Copy", "m:Copy", {"to": "x"}, StepState.ERROR, 2, AT, AT, changes, "text", ERROR, None, None
+    )
 
 
 def make_workflow() -> Workflow:
     """Return a workflow in error."""
     error = WorkflowState.ERROR
-    return Workflow("deploy", error, {"a": [1]}, {}, (make_step(),), 1, None, AT, AT, None, 4)
+    return Workflow("deploy", error, {"a": [1]}, {}, (make_step(),), 1, None, AT, None, AT, None, 4)
 
 
 def make_summary() -> WorkflowSummary:

@@ -1,14 +1,19 @@
 """Retries: patient, bounded, and sane from the start."""
 
 import math
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from awfe.domain.decide import decide
 from awfe.domain.retry import NEVER, Retry
+from awfe.domain.states import Cause, WorkflowState
 from awfe.errors import InvalidInput
+from tests.unit.heads import NOW
+from tests.unit.situations import FAILED, situation
 
 YEAR = 366 * 24 * 3600.0
 seconds = st.floats(min_value=0, max_value=YEAR) | st.integers(min_value=0, max_value=int(YEAR))
@@ -42,6 +47,28 @@ def test_delays_never_shrink_and_never_pass_the_bound(
     retry = Retry(wait=wait, factor=factor, max_wait=max_wait)
     delay, later = retry.delay(failures), retry.delay(failures + 1)
     assert min(wait, max_wait) <= delay <= later <= max_wait
+
+
+@given(
+    attempts=st.integers(1, 20),
+    wait=st.integers(0, 3600),
+    factor=st.integers(1, 10),
+    max_wait=st.integers(0, 86_400),
+)
+def test_a_step_that_always_fails_is_tried_so_often_and_after_such_delays(
+    attempts: int, wait: int, factor: int, max_wait: int
+) -> None:
+    """Each attempt is an error of its own; the last leaves the workflow in error, and no attempt comes too soon."""
+    retry = Retry(attempts=attempts, wait=wait, factor=factor, max_wait=max_wait)
+    delays = []
+    for failures in range(attempts):
+        move = decide(situation(failures=failures, retry=retry), FAILED)
+        assert move.cause is Cause.STEP_ERROR
+        if move.after.state is WorkflowState.ERROR:
+            break
+        delays.append((move.after.due_at - NOW) / timedelta(seconds=1) if move.after.due_at else 0)
+    assert failures == attempts - 1
+    assert delays == [min(wait * factor**n, max_wait) for n in range(attempts - 1)]
 
 
 @given(factor=factors, failures=st.integers(min_value=1, max_value=3000))

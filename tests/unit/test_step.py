@@ -12,7 +12,7 @@ from hypothesis import given
 from awfe.domain import registry
 from awfe.domain.context import Context
 from awfe.domain.retry import NEVER, Retry
-from awfe.domain.step import POLICIES, BaseStep, Policies, StepSpec, policies_of, save, step
+from awfe.domain.step import POLICIES, BaseStep, Policies, StepSpec, can_undo, policies_of, save, step
 from awfe.errors import InvalidInput
 from tests.unit.strategies import same, values
 
@@ -125,6 +125,32 @@ async def test_the_base_does_nothing() -> None:
     """Its work is to be written."""
     with pytest.raises(NotImplementedError):
         await BaseStep().work(Context())
+    with pytest.raises(NotImplementedError):
+        await BaseStep().undo(Context())
+
+
+def test_a_step_that_writes_an_undo_can_be_undone() -> None:
+    """A base's counts; one that is not async is found before anything runs."""
+
+    class Mends(Plain):
+        async def undo(self, ctx: Context) -> None:
+            del ctx["plain"]
+
+    class Inherits(Mends):
+        pass
+
+    class Blocking(Plain):
+        def undo(self, ctx: Context) -> None:  # type: ignore[override]  # that is the mistake
+            pass
+
+    class Lonely(Plain):
+        async def undo(self) -> None:  # type: ignore[override]  # that is the mistake
+            pass
+
+    assert [can_undo(step()) for step in (Plain, Mends, Inherits)] == [False, True, True]
+    for wrong in (Blocking, Lonely):
+        with pytest.raises(InvalidInput, match=rf"^step 1 \(.*{wrong.__name__}\): write 'async def undo\(self, ctx\)'"):
+            save(1, wrong)
 
 
 def test_attributes_that_would_be_lost_are_refused() -> None:

@@ -1,5 +1,7 @@
 """The operator's verbs, cell by cell of the contract's table."""
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,41 +10,63 @@ from awfe.domain import verbs
 from awfe.domain.context import NO_CHANGE, Delta
 from awfe.domain.log import Progress
 from awfe.domain.moves import By
-from awfe.domain.states import Answer, Cause, StepState, Verb, WorkflowState, allowed_in
+from awfe.domain.states import WHILE_UNDOING, Answer, Cause, StepState, Verb, WorkflowState, allowed_in
 from awfe.domain.values import decode
+from awfe.domain.waits import Wait
 from awfe.errors import ErrorState, InvalidInput, InvalidState, WorkflowError, WorkflowLocked
-from tests.unit.heads import NOW, STARTED_AT, assert_storable, completed, essence, head, resting, running
+from tests.unit.heads import (
+    NOW,
+    STARTED_AT,
+    assert_storable,
+    completed,
+    essence,
+    head,
+    resting,
+    rolling_back,
+    running,
+    waiting,
+)
 
 ANN = By("ann", "because")
 HEADS = {
     "pending": head(),
     "running": running(),
+    "waiting": waiting(Wait("due")),
     "paused": resting(WorkflowState.PAUSED, StepState.PENDING),
     "stopped": resting(WorkflowState.STOPPED, StepState.STOPPED),
     "error": resting(WorkflowState.ERROR, StepState.ERROR),
     "completed": completed(),
-    "rolled_back": resting(WorkflowState.ROLLED_BACK, StepState.UNDONE, ended_at=NOW),
+    "rolling_back": rolling_back(),
+    "rolled_back": replace(completed(), state=WorkflowState.ROLLED_BACK, undoing=True),
 }
 # As the contract draws it.
 TABLE = """
-verb             pending  running  paused   stopped  error    completed  rolled_back
-run              RUNS     locked   RUNS     RERUN    error    RETURNS    error
-pause            invalid  ASKS     RETURNS  invalid  invalid  invalid    invalid
-stop             invalid  ASKS     invalid  RETURNS  invalid  invalid    invalid
-reset            invalid  locked   invalid  CHANGES  CHANGES  invalid    invalid
-reset_from_step  invalid  locked   CHANGES  CHANGES  CHANGES  CHANGES    invalid
-skip             CHANGES  locked   CHANGES  CHANGES  CHANGES  invalid    invalid
-update_context   CHANGES  locked   CHANGES  CHANGES  CHANGES  invalid    invalid
-delete           CHANGES  locked   CHANGES  CHANGES  CHANGES  CHANGES    CHANGES
+verb             pending  running  waiting  paused   stopped  error    completed  rolling_back  rolled_back
+run              RUNS     locked   WAITS    RUNS     RERUN    error    RETURNS    locked        error
+pause            invalid  ASKS     HALTS    RETURNS  invalid  invalid  invalid    ASKS          invalid
+stop             invalid  ASKS     HALTS    invalid  RETURNS  invalid  invalid    ASKS          invalid
+reset            invalid  locked   invalid  invalid  CHANGES  CHANGES  invalid    locked        invalid
+reset_from_step  invalid  locked   invalid  CHANGES  CHANGES  CHANGES  CHANGES    locked        invalid
+skip             CHANGES  locked   invalid  CHANGES  CHANGES  CHANGES  invalid    locked        invalid
+update_context   CHANGES  locked   invalid  CHANGES  CHANGES  CHANGES  invalid    locked        invalid
+rollback         invalid  locked   invalid  BACK     BACK     BACK     BACK       locked        invalid
+signal           STORED   GIVEN    GIVEN    STORED   STORED   STORED   invalid    GIVEN         invalid
+delete           CHANGES  locked   invalid  CHANGES  CHANGES  CHANGES  CHANGES    locked        CHANGES
 """
 ANSWERS = {
     "RUNS": Answer.RUNS,
     "RERUN": Answer.RUNS_IF_RERUN,
     "RETURNS": Answer.RETURNS,
+    "WAITS": Answer.ATTACHES,
+    "HALTS": Answer.HALTS,
+    "BACK": Answer.ROLLS_BACK,
+    "STORED": Answer.STORED,
+    "GIVEN": Answer.DELIVERED,
     "ASKS": Answer.REQUESTED,
     "CHANGES": Answer.CHANGED,
 }
 REFUSALS: dict[str, type[WorkflowError]] = {"locked": WorkflowLocked, "invalid": InvalidState, "error": ErrorState}
+HALFWAY = ["paused", "stopped", "error"]
 FIRST, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
 CELLS = [
     pytest.param(Verb[row[0].replace("_from_step", "_from").upper()], state, cell, id=f"{row[0]}-{state}")
@@ -78,7 +102,28 @@ def test_a_refusal_names_the_state_the_verb_and_where_it_is_allowed(verb: Verb, 
     assert ("mend the cause" in message) == (cell == "error")
 
 
-@pytest.mark.parametrize("verb", [Verb.RUN, Verb.RESET, Verb.RESET_FROM, Verb.SKIP, Verb.UPDATE_CONTEXT, Verb.DELETE])
+@pytest.mark.parametrize("state", HALFWAY)
+@pytest.mark.parametrize("verb", Verb)
+def test_in_the_middle_of_a_rollback_forward_is_not_the_way(verb: Verb, state: str) -> None:
+    """Only `rollback` goes on; a reset from a step begins anew, and all else is as it is at rest."""
+    halfway = replace(HEADS[state], undoing=True)
+    if verb in WHILE_UNDOING:
+        with suppress(InvalidState):
+            assert verbs.check(halfway, verb) is verbs.check(HEADS[state], verb)
+        return
+    with pytest.raises(InvalidState) as caught:
+        verbs.check(halfway, verb)
+    assert isinstance(caught.value, ErrorState) is (verb is Verb.RUN)
+    assert str(caught.value) == (
+        f"'deploy' is in state {state}, in the middle of a rollback: {verb} is not allowed there; "
+        "what is: rollback, reset from_step, signal, delete"
+    )
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [Verb.RUN, Verb.RESET, Verb.RESET_FROM, Verb.SKIP, Verb.UPDATE_CONTEXT, Verb.ROLLBACK, Verb.DELETE],
+)
 def test_a_workflow_is_locked_while_a_fenced_body_lives(verb: Verb) -> None:
     """The message says where."""
     alive = resting(WorkflowState.STOPPED, StepState.STOPPED, owner="host:9")
@@ -125,6 +170,42 @@ def test_what_an_operator_gives_before_a_step_has_begun_is_not_of_that_step() ->
     move = verbs.reset(between, Progress(reached=1), ANN, NOW, kept=NO_CHANGE, delta=Delta.of({"a": 1}))
     assert move.noted is not None
     assert move.noted.position == 1
+
+
+def test_a_reset_from_a_step_ends_a_rollback() -> None:
+    """What was undone is above it, and is done again."""
+    failed = resting(WorkflowState.ERROR, StepState.ERROR, undoing=True)
+    after = verbs.reset_from(failed, Progress(attempts={2: 3}), ANN, NOW, first=2, delta=NO_CHANGE).after
+    assert (after.state, after.position, after.attempt, after.undoing) == ("paused", 2, 3, False)
+    with pytest.raises(InvalidState, match="would pass over steps"):
+        verbs.reset_from(failed, Progress(), ANN, NOW, first=3, delta=NO_CHANGE)
+    assert_storable(after)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("verb", ["reset_from", "skip"])
+def test_an_attempt_that_waits_ends_where_an_operator_goes_another_way(verb: str, first: int) -> None:
+    """Paused in the middle of it; it is kept as stopped, and its number is not used again."""
+    before = waiting(Wait("due"), WorkflowState.PAUSED, position=2, attempt=4)
+    progress = Progress(attempts={1: 1, 2: 3}, reached=2)
+    if verb == "skip":
+        move = verbs.skip(before, progress, ANN, NOW, delta=NO_CHANGE)
+    else:
+        move = verbs.reset_from(before, progress, ANN, NOW, first=first, delta=NO_CHANGE)
+        assert move.after.attempt == {1: 1, 2: 4}[first]
+    assert (move.after.wait, move.after.due_at, move.after.attempt_started_at) == (None, None, None)
+    assert move.ended is not None
+    assert (move.ended.position, move.ended.attempt, move.ended.outcome) == (2, 4, StepState.STOPPED)
+    assert (move.ended.started_at, move.ended.ended_at) == (STARTED_AT, NOW)
+    assert_storable(move.after)
+
+
+def test_what_waits_can_be_edited_while_it_is_paused() -> None:
+    """It waits on."""
+    before = waiting(Wait("signal", "go"), WorkflowState.PAUSED)
+    move = verbs.update_context(before, Progress(reached=1), ANN, NOW, delta=Delta.of({"a": 1}))
+    assert move.after == replace(before, rev=before.rev + 1, token=before.token + 1)
+    assert move.ended is None
 
 
 @pytest.mark.parametrize("before", ["paused", "stopped", "error", "completed"])

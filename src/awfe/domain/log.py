@@ -79,6 +79,8 @@ def _add(progress: Progress, entry: Entry) -> None:
     elif cause is Cause.TAKEOVER:
         # Only a crash counts: what a closing engine cut off is a deploy, and a delay was no attempt.
         progress.interrupts += entry.rev == progress.interrupted_rev
+    elif cause is Cause.STEP_WAITING:
+        _reach(progress, position)
     elif cause is Cause.ROLLBACK:
         progress.undoing = True
     elif cause is Cause.RESET_FROM:
@@ -98,11 +100,15 @@ def _add(progress: Progress, entry: Entry) -> None:
         progress.layers.append((position, entry.delta))
 
 
-def _add_attempt(progress: Progress, entry: Entry, outcome: StepState) -> None:
-    position = entry.position
+def _reach(progress: Progress, position: int) -> None:
     if position > progress.reached:
         progress.failures = progress.interrupts = 0
-    progress.reached = max(progress.reached, position)
+        progress.reached = position
+
+
+def _add_attempt(progress: Progress, entry: Entry, outcome: StepState) -> None:
+    position = entry.position
+    _reach(progress, position)
     # The highest, not the last: whatever the rows say, the number of the next attempt is free.
     progress.attempts[position] = max(progress.attempts.get(position, 0), entry.attempt)
     # An undo that failed leaves its step as it was: done.

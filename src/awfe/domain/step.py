@@ -188,8 +188,8 @@ def save(position: int, item: object) -> StepSpec:
         msg = f"{label}: write 'async def undo(self, ctx)', or none"
         raise InvalidInput(msg)
     impl = registry.name_of(cls, label)
-    policies_of(made)
     args = _arguments(made, label)
+    policies_of(made)
     encoded = encode(args, label, InvalidInput)
     overrides = msgspec.json.encode(_overrides(made))
     spec = StepSpec(position, storable(cls.__name__, 255), impl, encoded, overrides)

@@ -6,6 +6,7 @@ from awfe.domain.claims import Claimant
 from awfe.domain.log import Progress
 from awfe.domain.moves import Ended, Head, Move, Noted, aside, moved
 from awfe.domain.states import Cause, StepState, WorkflowState
+from awfe.domain.waiting import given_up
 
 _FAILED = (StepState.ERROR, StepState.STOPPED, StepState.INTERRUPTED)
 
@@ -34,12 +35,13 @@ class Way:
 def claimed(head: Head, way: int | None, attempt: int, who: Claimant) -> Move:
     """A runner has the lock: the undo of the step `way` begins; where that is None, nothing is left to undo."""
     noted = Noted(Cause.ROLLBACK, who.now, way or 0, who.by, detail=who.owner)
+    ended = given_up(head, who.now)
     if way is None:
         nowhere = {"position": None, "step_state": None, "attempt": 0, "token": head.token + 1, "undoing": True}
-        return Move(Cause.ROLLBACK, head, moved(head, WorkflowState.ROLLED_BACK, who.now, **nowhere), noted=noted)
+        return Move(Cause.ROLLBACK, head, moved(head, WorkflowState.ROLLED_BACK, who.now, **nowhere), ended, noted)
     begun = {"position": way, "step_state": StepState.RUNNING, "attempt": attempt, "attempt_started_at": who.now}
     after = moved(head, WorkflowState.ROLLING_BACK, who.now, undoing=True, **begun, **who.changes(head))
-    return Move(Cause.ROLLBACK, head, after, noted=noted)
+    return Move(Cause.ROLLBACK, head, after, ended, noted)
 
 
 def undone(head: Head, ended: Ended, state: WorkflowState, way: int | None, attempt: int, *, resumable: bool) -> Move:

@@ -7,6 +7,7 @@ from awfe.domain.context import Delta
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.states import VERBS, WHILE_UNDOING, Answer, Cause, StepState, Verb, WorkflowState, allowed_in
+from awfe.domain.waiting import given_up
 from awfe.errors import ErrorState, InvalidInput, InvalidState, WorkflowLocked
 
 _NEEDS_REST = (Answer.RUNS, Answer.RUNS_IF_RERUN, Answer.CHANGED, Answer.ROLLS_BACK)
@@ -76,8 +77,10 @@ def reset_from(head: Head, progress: Progress, by: By, now: datetime, *, first: 
         msg = f"{head.name!r} is at step {head.position}: reset from_step={first} would pass over steps; use skip"
         raise InvalidState(head.name, msg)
     state = WorkflowState.PAUSED if head.started_at else WorkflowState.PENDING
-    after = _at_rest(head, state, position=first, attempt=progress.attempts.get(first, 0))
-    return Move(Cause.RESET_FROM, head, after, noted=Noted(Cause.RESET_FROM, now, first - 1, by, delta))
+    ended = given_up(head, now)
+    last = ended.attempt if ended and ended.position == first else progress.attempts.get(first, 0)
+    after = _at_rest(head, state, position=first, attempt=last)
+    return Move(Cause.RESET_FROM, head, after, ended, Noted(Cause.RESET_FROM, now, first - 1, by, delta))
 
 
 def skip(head: Head, progress: Progress, by: By, now: datetime, *, delta: Delta) -> Move:
@@ -86,9 +89,9 @@ def skip(head: Head, progress: Progress, by: By, now: datetime, *, delta: Delta)
     note = Noted(Cause.SKIP, now, head.at, by, delta)
     if head.at == head.step_count:
         done = replace(_at_rest(head, WorkflowState.COMPLETED), position=None, step_state=None, attempt=0, ended_at=now)
-        return Move(Cause.SKIP, head, done, noted=note)
+        return Move(Cause.SKIP, head, done, given_up(head, now), note)
     after = _at_rest(head, WorkflowState.PAUSED, position=head.at + 1, attempt=progress.attempts.get(head.at + 1, 0))
-    return Move(Cause.SKIP, head, after, noted=note)
+    return Move(Cause.SKIP, head, after, given_up(head, now), note)
 
 
 def update_context(head: Head, progress: Progress, by: By, now: datetime, *, delta: Delta) -> Move:

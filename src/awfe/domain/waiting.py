@@ -28,6 +28,13 @@ def waits(head: Head, wait: Wait, due_at: datetime | None, state: WorkflowState,
     return Move(Cause.STEP_WAITING, head, after, noted=line)
 
 
+def given_up(head: Head, now: datetime) -> Ended | None:
+    """Return the attempt that waits and does so no more, because somebody has decided otherwise."""
+    if not head.waits:
+        return None
+    return Ended(head.at, head.attempt, StepState.STOPPED, head.attempt_started_at or now, now)
+
+
 def wait_paused(head: Head, now: datetime, by: By) -> Move:
     """Somebody pauses a workflow that waits: it is paused at once, and its step waits on."""
     after = moved(head, WorkflowState.PAUSED, now, token=head.token + 1)
@@ -43,8 +50,7 @@ def wait_stopped(head: Head, now: datetime, by: By) -> Move:
     if not head.waits:
         return Move(Cause.STOP, head, moved(head, WorkflowState.STOPPED, now, token=token), noted=noted)
     after = moved(head, WorkflowState.STOPPED, now, token=token, step_state=StepState.STOPPED)
-    ended = Ended(head.at, head.attempt, StepState.STOPPED, head.attempt_started_at or now, now)
-    return Move(Cause.STOP, head, after, ended, noted)
+    return Move(Cause.STOP, head, after, given_up(head, now), noted)
 
 
 def rejected(head: Head, now: datetime, by: By, error: ErrorInfo) -> Move:

@@ -13,6 +13,9 @@ from awfe.errors import InvalidInput
 MAX_TOPIC: Final = 200
 _LONGEST: Final = 100 * 366 * 86_400.0
 _RAISES: Final = object()
+# Beyond, a zone could lead to a time that no database has.
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 Woken = Literal["due", "signal", "timeout"]
 
@@ -29,6 +32,9 @@ def moment(what: str, given: Any) -> None:
     """Refuse what is no time that is the same everywhere."""
     if not isinstance(given, datetime) or given.utcoffset() is None:
         msg = f"{what}={given!r:.60}: give a datetime with a zone, such as datetime.now(UTC) + timedelta(hours=1)"
+        raise InvalidInput(msg)
+    if not _EARLIEST <= given < _LATEST:
+        msg = f"{what}={given.isoformat()}: give a time from the year {_EARLIEST.year} to {_LATEST.year - 1}"
         raise InvalidInput(msg)
 
 

@@ -15,7 +15,7 @@ class Line:
     def join(self) -> asyncio.Future[bool]:
         """Return a future that tells True when it is one's turn, or False when one was taken out."""
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        if self._free:
+        if self._free > 0:
             self._free -= 1
             turn.set_result(True)
         else:

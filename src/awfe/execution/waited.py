@@ -17,7 +17,8 @@ def outcome_of_wait(
     assert wait is not None  # noqa: S101 - the schema holds it: who waits, waits for something
     signal = found.signal
     woken = wait.woken(head.due_at, now, signalled=signal is not None)
-    if woken is None:
+    if woken is None or wait.kind == "again":
+        # What is due after all, since the claim, is seen by the next: only an attempt can poll.
         return Outcome(Ending.WAITING, output=found.printed, waiting=wait), None
     if woken == "timeout" and not wait.default:
         return _failed(TimeoutError(f"no signal {wait.signal!r} came within {wait.timeout:g} s"), found)

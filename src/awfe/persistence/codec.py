@@ -19,7 +19,7 @@ from awfe.domain.log import Entry
 from awfe.domain.moves import By, Ended, Head, Move, Noted
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.records import RequestName
-from awfe.domain.states import ACTIVE, ENDED, Cause, StepState, WorkflowState
+from awfe.domain.states import ACTIVE, ENDED, OUTCOMES, Cause, StepState, WorkflowState
 from awfe.domain.waits import Wait
 from awfe.errors import WorkflowCorrupt
 from awfe.persistence import faults
@@ -180,6 +180,9 @@ def entry_of_event(row: Sequence[Any]) -> Placed:
 def entry_of_attempt(row: Sequence[Any]) -> Placed:
     """Return a line of the log with its place in it, from a row of `awfe_attempt`."""
     line = msgspec.convert(tuple(row), _AttemptLine)
+    if line.outcome not in OUTCOMES:
+        msg = f"outcome {line.outcome}: no attempt ends so"
+        raise ValueError(msg)
     entry = Entry(line.rev, Cause(f"step_{line.outcome}"), line.position, line.attempt, unpack(line.changes))
     return (line.rev, 0, 0), entry
 

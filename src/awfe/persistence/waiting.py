@@ -13,6 +13,7 @@ from awfe.domain import events, verbs
 from awfe.domain.moves import By, Head, Noted
 from awfe.domain.records import Event
 from awfe.domain.states import ENDED, Cause, Verb, WorkflowState
+from awfe.domain.values import decode
 from awfe.persistence import codec
 from awfe.persistence.reads import LOCKED_BY_NAME, Reads, fetched, found
 from awfe.persistence.schema import event, signal, workflow
@@ -97,7 +98,12 @@ async def sent(session: AsyncSession, head: Head) -> Sent | None:
     if head.wait is None or head.wait.signal is None:
         return None
     rows = await fetched(session, head.name, _EARLIEST, {"id": head.id, "topic": head.wait.signal})
-    return Sent(rows[0].id, rows[0].payload.encode()) if rows else None
+    if not rows:
+        return None
+    with codec.understanding(head.name, f"awfe_signal.payload of {rows[0].id}"):
+        payload = str.encode(rows[0].payload)
+        decode(payload)
+    return Sent(rows[0].id, payload)
 
 
 async def take(session: AsyncSession, signal_id: int, head: Head) -> None:

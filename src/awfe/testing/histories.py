@@ -14,7 +14,9 @@ from awfe import urls
 
 _CHUNK: Final = 500
 _REQUESTS: Final = ("pause", "stop")
+_SENT: Final = ("signal", "approve")
 ACTIVE: Final = ("running", "rolling_back")
+ENDED: Final = ("completed", "rolled_back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,17 @@ class Line:
     changes: str | None
     token: int | None = None
     reason: str | None = None
+    detail: str | None = None
+    uid: str | None = None
+
+    @property
+    def is_move(self) -> bool:
+        """Whether it tells of a move; what is asked or sent is none, and has the revision of the last one."""
+        return not self.is_request and self.cause not in _SENT
 
     @property
     def is_request(self) -> bool:
-        """Whether it asks a runner for something; that is no move, and has the revision of the last one."""
+        """Whether it asks a runner for something; what waits has none, and is moved at once."""
         return self.cause in _REQUESTS and self.before in ACTIVE
 
     @property
@@ -44,11 +53,12 @@ class Line:
 
 @dataclass(slots=True)
 class History:
-    """One workflow as its tables tell it; `lines` are in the order in which they were committed."""
+    """One workflow as its tables tell it; `lines` are in the order in which they were committed, `signals` by age."""
 
     row: Mapping[str, Any]
     steps: list[Mapping[str, Any]] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
+    signals: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -91,6 +101,9 @@ async def histories(connection: AsyncConnection, names: Collection[str] | None =
         for step in await _rows(connection, "awfe_step", "workflow_id", *bounds):
             if step["workflow_id"] in read:
                 read[step["workflow_id"]].steps.append(step)
+        for signal in await _rows(connection, "awfe_signal", "workflow_id", *bounds):
+            if signal["workflow_id"] in read:
+                read[signal["workflow_id"]].signals.append(signal)
         lines: dict[int, list[tuple[tuple[int, int, int], Line]]] = defaultdict(list)
         for row in await _rows(connection, "awfe_attempt", "workflow_id", *bounds):
             lines[row["workflow_id"]].append(((row["rev"], 0, row["attempt"]), _attempt_line(row)))
@@ -98,19 +111,18 @@ async def histories(connection: AsyncConnection, names: Collection[str] | None =
             lines[row["workflow_id"]].append(((row["rev"], 1, row["id"]), _event_line(row)))
         for key, history in read.items():
             history.steps.sort(key=lambda step: step["position"])
+            history.signals.sort(key=lambda signal: signal["id"])
             history.lines = [line for _, line in sorted(lines[key], key=lambda pair: pair[0])]
             yield history
 
 
 def _attempt_line(row: Mapping[str, Any]) -> Line:
-    cause, token = f"step_{row['outcome']}", row["run_token"]
-    return Line(
-        row["rev"], cause, row["position"], row["attempt"], "running", row["after"], row["changes"], token, None
-    )
+    columns = ("rev", "position", "attempt", "before", "after", "changes")
+    return Line(cause=f"step_{row['outcome']}", token=row["run_token"], **{column: row[column] for column in columns})
 
 
 def _event_line(row: Mapping[str, Any]) -> Line:
-    columns = ("rev", "cause", "position", "attempt", "before", "after", "changes", "reason")
+    columns = ("rev", "cause", "position", "attempt", "before", "after", "changes", "reason", "detail", "uid")
     return Line(**{column: row[column] for column in columns})
 
 

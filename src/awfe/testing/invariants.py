@@ -12,20 +12,28 @@ from typing import Any, Final
 from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from awfe.testing.histories import ACTIVE, History, Line, histories, snapshot
+from awfe.testing.histories import History, histories, snapshot
+from awfe.testing.replaying import Replay
+from awfe.testing.rows import row_problems
 
 # Each of these is a move of its own: no attempt ends with it.
-_ALONE: Final = ("created", "run", "attempt_begun", "checkpoint", "reset", "reset_from", "skip", "update_context")
-# Each of these takes a new fencing token.
-_TAKES_TOKEN: Final = ("run", "takeover", "fenced", "reset", "reset_from", "skip", "update_context")
-_STEP_STATES: Final = {
-    "pending": ("pending",),
-    "running": ("running", "pending"),
-    "paused": ("pending",),
-    "stopped": ("pending", "stopped", "interrupted"),
-    "error": ("error", "interrupted"),
-    "completed": (None,),
-}
+_ALONE: Final = ("created", "run", "attempt_begun", "checkpoint", "step_waiting", "reset", "update_context")
+# With each of these only an attempt may end that waits.
+_GIVES_UP: Final = ("reset_from", "skip", "rollback")
+# Each of these takes a new fencing token; so do a pause and a stop of what waits.
+_TAKES_TOKEN: Final = (
+    "run",
+    "takeover",
+    "fenced",
+    "reset",
+    "reset_from",
+    "skip",
+    "update_context",
+    "rollback",
+    "reject",
+)
+# What a workflow is sent by those that its steps have begun; nobody notes it.
+_OF_CHILDREN: Final = "awfe.child"
 
 
 async def violations(url: str | URL, names: Collection[str] | None = None) -> list[str]:
@@ -51,12 +59,13 @@ def check(history: History) -> Iterator[str]:
     yield from _attempts(history)
     yield from _tokens(history)
     yield from _changes(history)
-    yield from _Replay(history).problems()
-    yield from _row(history)
+    yield from _signals(history)
+    yield from Replay(history).problems()
+    yield from row_problems(history)
 
 
 async def _strays(connection: AsyncConnection) -> AsyncIterator[str]:
-    for table in ("awfe_step", "awfe_attempt", "awfe_event"):
+    for table in ("awfe_step", "awfe_attempt", "awfe_event", "awfe_signal"):
         query = f"SELECT DISTINCT workflow_id FROM {table} WHERE workflow_id NOT IN (SELECT id FROM awfe_workflow)"  # noqa: S608 - names of this module
         for row in await connection.execute(text(query)):
             yield f"{table} has rows of workflow {row.workflow_id}, which is not there"
@@ -73,7 +82,7 @@ def _steps(history: History) -> Iterator[str]:
 
 
 def _revisions(history: History) -> Iterator[str]:
-    moves = [line for line in history.lines if not line.is_request]
+    moves = [line for line in history.lines if line.is_move]
     made = {line.rev for line in moves}
     last = history.row["rev"]
     for rev in sorted(set(range(last + 1)) - made):
@@ -81,13 +90,14 @@ def _revisions(history: History) -> Iterator[str]:
     for line in history.lines:
         if line.rev > last:
             yield f"{line.what} is beyond the row's revision {last}"
-        if line.is_request and line.rev not in made:
+        if not line.is_move and line.rev not in made:
             yield f"{line.what} asks a runner at a revision that nobody made"
     for rev, group in groupby(moves, key=lambda line: line.rev):
         lines = list(group)
         kinds = Counter(line.token is None for line in lines)
         alone = [line for line in lines if line.cause in _ALONE]
-        if max(kinds.values()) > 1 or (alone and len(lines) > 1):
+        gives_up = [line for line in lines if line.cause in _GIVES_UP] and lines[0].cause != "step_stopped"
+        if max(kinds.values()) > 1 or ((alone or gives_up) and len(lines) > 1):
             yield f"revision {rev} was made twice: by {' and '.join(line.cause for line in lines)}"
 
 
@@ -105,7 +115,7 @@ def _attempts(history: History) -> Iterator[str]:
             yield f"the attempts of step {position} were committed in the order {seen}"
     row = history.row
     if row["position"] is not None:
-        last = max(numbers[row["position"]], default=0) + (row["step_state"] == "running")
+        last = max(numbers[row["position"]], default=0) + (row["step_state"] in ("running", "waiting"))
         if row["attempt"] != last:
             yield f"its row stands at attempt {row['attempt']} of step {row['position']}, its log at {last}"
 
@@ -119,7 +129,7 @@ def _tokens(history: History) -> Iterator[str]:
             if line.token > history.row["run_token"]:
                 yield f"{line.what} has the token {line.token}, beyond the row's {history.row['run_token']}"
             least = max(least, line.token)
-        least += line.cause in _TAKES_TOKEN
+        least += line.cause in _TAKES_TOKEN or (line.cause in ("pause", "stop") and line.before == "waiting")
     if history.row["run_token"] < least:
         yield f"its fencing token is {history.row['run_token']}, but its log has used {least}"
 
@@ -141,85 +151,32 @@ def _decoded(data: str) -> Any:
         return None
 
 
-class _Replay:
-    """Follows the log and says where it contradicts itself, or the row."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._rev = -1
-        self._before: str | None = None
-        self._state: str | None = None
-        self._at = 1
-        self._passed: set[int] = set()
-        self._ended: Counter[int] = Counter()
-        self._asked: Line | None = None
-
-    def problems(self) -> Iterator[str]:
-        for line in self._history.lines:
-            if line.rev != self._rev and not line.is_request:
-                # All lines of one move come from the same state.
-                self._rev, self._before = line.rev, self._state
-            yield from self._line(line)
-        row = self._history.row
-        if row["state"] != self._state:
-            yield f"its row is {row['state']}, its log {self._state}"
-        if (row["position"] or row["step_count"] + 1) != self._at:
-            yield f"its row stands at step {row['position']}, its log at {self._at}"
-        if row["state"] == "completed" and (left := set(range(1, row["step_count"] + 1)) - self._passed):
-            yield f"it is completed, but its steps {sorted(left)} are neither completed nor skipped"
-
-    def _line(self, line: Line) -> Iterator[str]:
-        before = self._state if line.is_request else self._before
-        if line.before != before:
-            late = ", so it came after the workflow's end" if before == "completed" else ""
-            yield f"{line.what} says that it was {line.before}, but it was {before}{late}"
-        if line.is_request:
-            self._asked = line
-        elif self._asked is not None and line.after != "running":
-            self._asked = None
-        elif self._asked is not None and line.cause != "checkpoint":
-            yield f"a step began with {line.what}, although {self._asked.what} had asked it not to"
-        if line.token is not None:
-            yield from self._attempt(line)
-        elif line.cause in ("run", "checkpoint", "attempt_begun") and line.position != self._at:
-            yield f"{line.what} is about step {line.position}, but it stood at step {self._at}"
-        elif line.cause == "checkpoint" and line.attempt != self._ended[line.position] + 1:
-            yield f"{line.what} is of attempt {line.attempt} of step {line.position}, which did not run"
-        elif line.cause == "skip":
-            self._passed.add(line.position)
-            self._at = line.position + 1
-        elif line.cause == "reset_from":
-            self._at = line.position + 1
-            self._passed = {position for position in self._passed if position <= line.position}
-        self._state = line.after
-
-    def _attempt(self, line: Line) -> Iterator[str]:
-        if line.position != self._at:
-            again = " and was passed already" if line.position in self._passed else ""
-            yield f"{line.what} is about step {line.position}{again}, but it stood at step {self._at}"
-        self._ended[line.position] += 1
-        if line.cause in ("step_completed", "step_skipped"):
-            self._passed.add(line.position)
-            self._at = line.position + 1
+def _signals(history: History) -> Iterator[str]:
+    sent = {line.uid for line in history.lines if line.cause in ("signal", "approve")}
+    stored = {signal["uid"] for signal in history.signals if signal["topic"] != _OF_CHILDREN}
+    # An approval is noted even when another was there already, and is not stored beside it.
+    noted = {line.uid for line in history.lines if line.cause == "signal"}
+    yield from (f"the signal {uid} was noted, and is not there" for uid in sorted(noted - stored, key=str))
+    yield from (f"the signal {uid} is there, and nobody sent it" for uid in sorted(stored - sent, key=str))
+    takes = {line.rev: line for line in history.lines if line.cause in ("run", "step_completed")}
+    taken: Counter[int] = Counter()
+    passed_over: set[str] = set()
+    for signal in history.signals:
+        rev, topic = signal["taken_rev"], signal["topic"]
+        if rev is None:
+            passed_over.add(topic)
+            continue
+        what = f"signal {signal['id']} ({topic!r})"
+        taken[rev] += 1
+        if rev not in takes:
+            yield f"{what} was taken at revision {rev}, by which no step can take one"
+        if topic != _waited_for(history, rev):
+            yield f"{what} was taken at revision {rev}, when its topic was not waited for"
+        if topic in passed_over and topic != _OF_CHILDREN:
+            yield f"{what} was taken before an earlier one"
+    yield from (f"revision {rev} has taken {n} signals" for rev, n in taken.items() if n > 1)
 
 
-def _row(history: History) -> Iterator[str]:
-    row = history.row
-    state, step_state, position = row["state"], row["step_state"], row["position"]
-    if state in _STEP_STATES and step_state not in _STEP_STATES[state]:
-        yield f"it is {state}, and its step {step_state}"
-    if (state == "completed") != (position is None) or not 1 <= (position or 1) <= row["step_count"]:
-        yield f"it is {state}, at step {position} of {row['step_count']}"
-    held = {
-        "ended_at": state in ("completed", "rolled_back"),
-        "attempt_started_at": state in ACTIVE and step_state == "running",
-        "due_at": state in ACTIVE and step_state == "pending",
-        "started_at": bool(history.attempts) or state in ACTIVE or row["started_at"] is not None,
-        "request": state in ACTIVE and row["request"] is not None,
-        "owner": state in ACTIVE or (row["owner"] is not None and state in ("paused", "stopped", "error")),
-    }
-    for column, there in held.items():
-        if (row[column] is not None) != there:
-            yield f"it is {state} and its step {step_state}, and its {column} is {row[column]}"
-    if row["resumable"] and state != "paused":
-        yield f"it is {state}, and resumable"
+def _waited_for(history: History, rev: int) -> str | None:
+    waits = [line for line in history.lines if line.cause == "step_waiting" and line.rev < rev]
+    return waits[-1].detail if waits else None
