@@ -123,7 +123,9 @@ class Server(ABC):
             self._process = subprocess.Popen(  # noqa: S603 - the script is ours
                 ["/bin/sh", "-euc", script],
                 cwd=self._directory,
-                env={**os.environ, "LC_ALL": "C"},  # `ready` is looked for in English
+                # `ready` is looked for in English. A server of MySQL's that starts removes the temporary tables that it
+                # finds in TMPDIR, whoever's they are.
+                env={**os.environ, "LC_ALL": "C", "TMPDIR": str(self._directory)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

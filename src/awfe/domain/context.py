@@ -5,7 +5,8 @@ and an attempt that fails has touched nothing.
 """
 
 import logging
-from collections.abc import Awaitable, Container, Generator, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Container, Generator, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,6 +108,27 @@ class _Detached:
     def checkpoint(self, ctx: "Context") -> Awaitable[None]:
         ctx.commit(ctx.collect())
         return _Done()
+
+
+class _Lent:
+    """Serves a context that a thread uses: what it prints is handed over to the loop."""
+
+    def __init__(self, services: Services, hand_over: Callable[..., object]) -> None:
+        self._services = services
+        self._hand_over = hand_over
+        self.secret = services.secret
+        self.inspect = services.inspect
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._services.stop_requested
+
+    def output(self, text: str) -> None:
+        self._hand_over(self._services.output, text)
+
+    def checkpoint(self, _ctx: "Context") -> Awaitable[None]:
+        msg = "a function in a thread can't checkpoint: make it async, or several steps of it"
+        raise InvalidInput(msg)
 
 
 class _Done:
@@ -220,6 +242,15 @@ class Context(MutableMapping[str, Any]):
         Raises `ContextError` when a value can't be saved, `LockLost` when another runner has taken over.
         """
         return self._services.checkpoint(self)
+
+    @contextmanager
+    def lent(self, hand_over: Callable[..., object]) -> Iterator[None]:
+        """Let one thread use it; `hand_over` calls a function of a text in the loop."""
+        own, self._services = self._services, _Lent(self._services, hand_over)
+        try:
+            yield
+        finally:
+            self._services = own
 
     def collect(self) -> Delta:
         """Return what has changed since the last commit; encodes again only what was handed out."""
