@@ -17,9 +17,9 @@ class AssertionFailed(AwfeError):
 class Assert(BaseStep, name="awfe.Assert"):
     """Fail with `AssertionFailed` unless an expression over the context holds; `message`, a template, says what then.
 
-    Names are keys of the context. There are comparisons, `and`, `or`, `not`, `in`, `is`, `x if y else z`, `+ - * / // %`,
-    subscripts, literals, and functions: len, min, max, sum, all, any, abs, round, str, int, float, startswith, endswith,
-    lower, upper, strip, keys, values, `exists('key.part')`, `get('key.part', default)`.
+    Names are keys of the context. There are comparisons, `and`, `or`, `not`, `in`, `is`, `x if y else z`,
+    `+ - * / // %`, subscripts, literals, and functions: len, min, max, sum, all, any, abs, round, str, int, float,
+    startswith, endswith, lower, upper, strip, keys, values, `exists('key.part')`, `get('key.part', default)`.
     """
 
     expression: str

@@ -6,6 +6,7 @@ Only what is listed here means something. What they cost is bounded by their len
 import ast
 import operator
 import re
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ _MAX_DEPTH = 30
 _MAX_BITS = 4096
 _MAX_TEXT = 1 << 20
 _MAX_DIGITS = 100
+_MAX_SECONDS = 1.0
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -45,7 +47,7 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
-_NODES = (
+_NODES: tuple[type[ast.AST], ...] = (
     *(ast.Expression, ast.Constant, ast.Name, ast.Load, ast.List, ast.Tuple, ast.Dict, ast.Subscript),
     *(ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, *_UNARY, ast.BinOp, *_ARITHMETIC),
     *(ast.Compare, *_COMPARE, ast.IfExp, ast.Call),
@@ -63,7 +65,8 @@ def _rounded(number: Any, digits: Any = None) -> Any:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+    # Of a list or a dict it would be Python's way to write it, and long.
+    return _no("a str, a number, a bool or None", value) if isinstance(value, list | dict) else str(value)
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -131,12 +134,20 @@ class Expression:
             self._refuse(f"{node.value!r:.40} can't be used here")
         if isinstance(node, ast.Dict) and None in node.keys:
             self._refuse("** can't be used here")
+        if isinstance(node, ast.Compare):
+            self._check_is(node)
         children = list(ast.iter_child_nodes(node))
         if isinstance(node, ast.Call):
             self._check_call(node)
             children.remove(node.func)
         for child in children:
             self._check(child, depth - 1)
+
+    def _check_is(self, node: ast.Compare) -> None:
+        for op, right in zip(node.ops, node.comparators, strict=True):
+            singleton = isinstance(right, ast.Constant) and (right.value is None or isinstance(right.value, bool))
+            if isinstance(op, ast.Is | ast.IsNot) and not singleton:
+                self._refuse("'is' is for None, True and False; write ==")
 
     def _check_call(self, node: ast.Call) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else None
@@ -180,8 +191,13 @@ class _Worker:
     def __init__(self, ctx: Context, seen: dict[str, Any]) -> None:
         self._ctx = ctx
         self._seen = seen
+        self._until = time.thread_time() + _MAX_SECONDS
 
     def of(self, node: ast.expr) -> Any:
+        """Return what a part comes to; each one costs what is linear in the size of the context."""
+        if time.thread_time() > self._until:
+            msg = "it takes too long"
+            raise ValueError(msg)
         return getattr(self, f"_{type(node).__name__.lower()}")(node)
 
     def _constant(self, node: ast.Constant) -> Any:
