@@ -1,6 +1,7 @@
 """awfe: persisted, sequential workflows on asyncio and SQL."""
 
 from awfe.domain.context import Context
+from awfe.domain.functions import step
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.records import (
     Changes,
@@ -13,7 +14,7 @@ from awfe.domain.records import (
 )
 from awfe.domain.retry import Retry
 from awfe.domain.states import Cause, StepState, WorkflowState
-from awfe.domain.step import BaseStep, StepLike, TransactionalStep, step
+from awfe.domain.step import BaseStep, StepLike, TransactionalStep
 from awfe.domain.waits import Again, Sleep, Until, WaitFor
 from awfe.engine import Engine
 from awfe.errors import (

@@ -9,7 +9,7 @@ from typing import Any
 
 from awfe import checks
 from awfe.domain import step, verbs
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.moves import Move
 from awfe.domain.records import Event, Recovered, Tombstone, Workflow, WorkflowSummary
 from awfe.domain.states import Verb, WorkflowState
@@ -20,7 +20,6 @@ from awfe.execution.handle import Handle
 from awfe.execution.result import Result
 from awfe.lifecycle import Lifecycle
 from awfe.persistence.writes import Found
-from awfe.shielding import to_the_end
 
 
 class Engine(Lifecycle):
@@ -47,11 +46,10 @@ class Engine(Lifecycle):
         actor: str | None = None,
         reason: str | None = None,
     ) -> Workflow:
-        """Save a new workflow, whole or not at all.
+        """Save a new workflow, whole or not at all. Raises `InvalidInput`, `ContextError` or `WorkflowExists`.
 
         `name`: 1 to 200 characters without control characters, compared by code points. `at`, a time with its zone, is
-        when `recover()` starts it; `run` does so before that, too. Raises `InvalidInput`, `ContextError` or
-        `WorkflowExists`.
+        when `recover()` starts it; `run` does so before that, too.
         """
         async with self._gate.passing():
             checks.name(name)
@@ -72,17 +70,8 @@ class Engine(Lifecycle):
         async with self._verb(name):
             result = await self._steering.start(name, checks.by(actor, reason))
             if result is not None:
-                await self._outlast(name, result)
+                await self._steering.outlast(name, result)
             return await self._reads.workflow(name)
-
-    async def _outlast(self, name: str, result: Result) -> None:
-        """Await what a run comes to; a caller that is cancelled stops it."""
-        result.awaited = True
-        try:
-            await asyncio.shield(result.future)
-        except asyncio.CancelledError:
-            await to_the_end(self._steering.cancelled(name, result))
-            raise
 
     async def start(self, name: str, *, actor: str | None = None, reason: str | None = None) -> Handle:
         """Run a workflow in the background; `await handle` gives and raises what `run` would.
@@ -123,7 +112,7 @@ class Engine(Lifecycle):
         async with self._verb(name):
             by = checks.by(actor, reason)
             result = await self._steering.roll_back(name, by, current=include_current, skip=skip_undo)
-            await self._outlast(name, result)
+            await self._steering.outlast(name, result)
             return await self._reads.workflow(name)
 
     async def wait(self, name: str, timeout: float | None = None) -> Workflow:  # noqa: ASYNC109 - the contract's name
@@ -301,4 +290,4 @@ class Engine(Lifecycle):
     async def deleted(self) -> builtins.list[Tombstone]:
         """Return what is left of deleted workflows, oldest first."""
         async with self._gate.passing():
-            return await self._reads.tombstones()
+            return await self._crew.entries.tombstones()

@@ -67,7 +67,7 @@ class Lifecycle:
             settings=self.settings,
             reads=self._reads,
             writes=self._writes,
-            entries=Entries(self._database, self._announcer.tell),
+            entries=Entries(self._database, self._reads, self._announcer.tell),
             waits=Waits(self._database, self._reads, self._announcer.tell),
             transaction=transactions(self._database, self._writes),
             line=Line(self.settings.max_running),

@@ -9,7 +9,7 @@ import pytest
 
 from awfe import BaseStep, Context, Engine
 from awfe.domain import moves
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.testing.invariants import violations
 from awfe.testing.proxy import Fault
 from tests.conformance import test_transactional_cuts as cuts

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from awfe.domain.context import Context, Delta
+from awfe.domain.context import Context
+from awfe.domain.delta import Delta
 from awfe.domain.secret import Revealed, Secret
 from awfe.domain.values import decode, encode
 from tests.unit.strategies import same
@@ -33,13 +34,6 @@ class Recorder:
         """Remember one that was rolled back."""
         self.children.append((name,))
         return asyncio.sleep(0)
-
-    def secret(self, secret: Secret) -> Revealed:
-        """Return the name of a secret in capitals for its text."""
-        return Revealed(secret.name.upper(), secret)
-
-    def inspect(self, delta: Delta) -> None:
-        """Find nothing wrong with a change."""
 
     def output(self, text: str) -> None:
         """Remember a text."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from awfe.domain.claims import Claimant
-from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.moves import By, Ended, Head, Noted
 from awfe.domain.states import ACTIVE, ENDED, StepState, WorkflowState
 from awfe.domain.waits import Wait

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.log import Entry
 from awfe.domain.states import Cause
 from awfe.domain.values import decode

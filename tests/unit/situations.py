@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from awfe.domain.context import Delta
 from awfe.domain.decide import Halt, Situation
+from awfe.domain.delta import Delta
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome
 from awfe.domain.retry import Retry

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo, size_of
+from awfe.domain.context import Context, StepInfo
+from awfe.domain.delta import NO_CHANGE, Delta, size_of
 from awfe.domain.values import decode
 from awfe.errors import ContextError, InvalidInput
 from tests.unit.contexts import Pair, Recorder, decoded, encoded

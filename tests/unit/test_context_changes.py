@@ -5,7 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awfe.domain.context import NO_CHANGE, Context, Delta
+from awfe.domain.context import Context
+from awfe.domain.delta import NO_CHANGE, Delta
 from tests.unit.contexts import Pair, Recorder, decoded, encoded
 from tests.unit.strategies import same, values
 

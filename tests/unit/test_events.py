@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from awfe.domain import events
-from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.moves import NOBODY, By, Noted
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.records import Changes, Event

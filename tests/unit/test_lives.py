@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awfe.domain import claims, moves, takeover, undoing, verbs, waiting
-from awfe.domain.context import NO_CHANGE
 from awfe.domain.decide import Halt, Situation, decide
+from awfe.domain.delta import NO_CHANGE
 from awfe.domain.log import Progress
 from awfe.domain.moves import NOBODY, By, Move
 from awfe.domain.outcomes import ErrorInfo

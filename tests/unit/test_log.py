@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.states import Cause, StepState
 from tests.unit.logs import STEPS, decoded, deltas, lived, lives

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from awfe.domain import claims, moves
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.moves import NOBODY, By, Head
 from awfe.domain.states import ALLOWED, VERBS, Answer, Cause, StepState, Verb, WorkflowState, allowed_in
 from tests.unit.heads import LATER, NOW, STARTED_AT, claimant, completed, ended, essence, head, resting, running

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from awfe import BaseStep, ConfigError, Context, ContextError, InvalidInput
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.secret import Revealed, Secret
 from awfe.domain.values import decode, encode
 from awfe.execution.secrets import Keyring, Secrets

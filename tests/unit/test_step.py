@@ -11,8 +11,9 @@ from hypothesis import given
 
 from awfe.domain import registry
 from awfe.domain.context import Context
+from awfe.domain.functions import step
 from awfe.domain.retry import NEVER, Retry
-from awfe.domain.step import POLICIES, BaseStep, Policies, StepSpec, can_undo, policies_of, save, step
+from awfe.domain.step import POLICIES, BaseStep, Policies, StepSpec, can_undo, policies_of, save
 from awfe.errors import InvalidInput
 from tests.unit.strategies import same, values
 

@@ -6,7 +6,8 @@ import pytest
 
 from awfe.domain import registry
 from awfe.domain.context import Context
-from awfe.domain.step import BaseStep, Policies, StepSpec, policies_of, save, step
+from awfe.domain.functions import step
+from awfe.domain.step import BaseStep, Policies, StepSpec, policies_of, save
 from awfe.errors import InvalidInput
 
 HERE = __name__

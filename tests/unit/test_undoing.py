@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awfe.domain import undoing
-from awfe.domain.context import Delta
 from awfe.domain.decide import Halt, Situation, decide
+from awfe.domain.delta import Delta
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head
 from awfe.domain.outcomes import Ending, Outcome

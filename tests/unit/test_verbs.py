@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from awfe.domain import verbs
-from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.log import Progress
 from awfe.domain.moves import By
 from awfe.domain.states import WHILE_UNDOING, Answer, Cause, StepState, Verb, WorkflowState, allowed_in

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awfe.domain import claims, waiting
-from awfe.domain.context import Delta
 from awfe.domain.decide import LONG_DELAY, Halt, Situation, decide
+from awfe.domain.delta import Delta
 from awfe.domain.moves import By, Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome
 from awfe.domain.retry import Retry

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.values import decode, encode
 from awfe.domain.waits import MAX_TOPIC, Again, Approving, Sleep, Until, Wait, WaitFor, Waiting, saved
 from awfe.errors import ContextError, InvalidInput

@@ -5,59 +5,25 @@ and an attempt that fails has touched nothing.
 """
 
 import logging
-from collections.abc import Awaitable, Container, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
+from awfe.domain.delta import Delta, size_of
 from awfe.domain.secret import Revealed, Secret, from_environment, replaced, revealed
 from awfe.domain.values import check_key, decode, encode, mentions_secret
-from awfe.errors import ContextError, InvalidInput
-
-
-class Delta(msgspec.Struct, frozen=True):
-    """A change of the context: keys that went, then keys that were set, both in their order."""
-
-    set: dict[str, msgspec.Raw] = {}
-    unset: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        """Tell whether anything changed."""
-        return bool(self.set or self.unset)
-
-    def then(self, later: "Delta") -> "Delta":
-        """Return both as one change."""
-        kept = {k: v for k, v in self.set.items() if k not in later.unset}
-        return Delta({**kept, **later.set}, tuple(dict.fromkeys(self.unset + later.unset)))
-
-    def without(self, keys: Container[str]) -> "Delta":
-        """Return the change but for some keys."""
-        kept = {key: raw for key, raw in self.set.items() if key not in keys}
-        return Delta(kept, tuple(key for key in self.unset if key not in keys))
-
-    def apply(self, values: dict[str, bytes]) -> None:
-        """Make the change in a context of encoded values."""
-        for key in self.unset:
-            values.pop(key, None)
-        values.update((key, bytes(raw)) for key, raw in self.set.items())
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any], unset: Iterable[str] = (), where: str = "context") -> "Delta":
-        """Return the change that sets and unsets these keys; raises `ContextError` with the path of a bad value."""
-        if not isinstance(values, Mapping):
-            msg = f"{where}: a {type(values).__qualname__} is not a mapping of keys to values"
-            raise ContextError(msg)
-        if not isinstance(unset, Iterable):
-            msg = f"unset={unset!r:.60}: give the keys to remove"
-            raise ContextError(msg)
-        unset = (unset,) if isinstance(unset, str) else tuple(unset)
-        for key in (*values, *unset):
-            check_key(key, where)
-        return cls({k: msgspec.Raw(encode(v, f"{where}[{k!r}]")) for k, v in values.items()}, unset)
-
-
-NO_CHANGE = Delta()
+from awfe.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +93,33 @@ class _Detached:
 
 def _needs_engine(name: str, *_what: object) -> InvalidInput:
     return InvalidInput(f"{name!r}: a workflow of its own needs an engine, and this context has none")
+
+
+class _Lent:
+    """Serves a context that a thread uses: what it prints is handed over to the loop."""
+
+    def __init__(self, services: Services, hand_over: Callable[..., object]) -> None:
+        self._services = services
+        self._hand_over = hand_over
+        self.secret = services.secret
+        self.inspect = services.inspect
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._services.stop_requested
+
+    def output(self, text: str) -> None:
+        self._hand_over(self._services.output, text)
+
+    def checkpoint(self, _ctx: "Context") -> Awaitable[None]:
+        msg = "a function in a thread can't checkpoint: make it async, or several steps of it"
+        raise InvalidInput(msg)
+
+    def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
+        raise _needs_engine(name, context, steps)
+
+    def undo_child(self, name: str) -> Awaitable[None]:
+        raise _needs_engine(name)
 
 
 class _Done:
@@ -261,6 +254,15 @@ class Context(MutableMapping[str, Any]):
         """Return a copy of the values as they are now, encoded: what `attached` begins with."""
         return self._encoded | {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
 
+    @contextmanager
+    def lent(self, hand_over: Callable[..., object]) -> Iterator[None]:
+        """Let one thread use it; `hand_over` calls a function of a text in the loop."""
+        own, self._services = self._services, _Lent(self._services, hand_over)
+        try:
+            yield
+        finally:
+            self._services = own
+
     def collect(self) -> Delta:
         """Return what has changed since the last commit; encodes again only what was handed out."""
         for key, value in self._live.items():
@@ -284,13 +286,3 @@ class Context(MutableMapping[str, Any]):
     def size(self) -> int:
         """Bytes of the context as it would be saved, about."""
         return size_of(self._encoded)
-
-
-def too_large(size: int, limit: int) -> ContextError:
-    """Return the refusal of a context that is too large."""
-    return ContextError(f"the context takes {size} bytes, more than max_context_bytes={limit}")
-
-
-def size_of(values: Mapping[str, bytes]) -> int:
-    """Return the encoded size of a context in bytes, about."""
-    return sum(len(key) + len(data) + 4 for key, data in values.items())

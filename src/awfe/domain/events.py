@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.moves import Ended, Move, Noted
 from awfe.domain.records import Changes, Event
 from awfe.domain.states import Cause, WorkflowState

@@ -8,7 +8,7 @@ from that position on, and they never grow out of order, so a cut is all it take
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.states import OUTCOMES, Cause, StepState
 
 _OF_OUTCOME = {f"step_{outcome}": outcome for outcome in OUTCOMES}

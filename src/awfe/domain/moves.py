@@ -7,7 +7,7 @@ move that starts from a head that is no longer there changes nothing.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.outcomes import MAX_REASON, ErrorInfo, storable
 from awfe.domain.records import RequestName
 from awfe.domain.states import ACTIVE, ALLOWED, ENDED, Cause, StepState, WorkflowState

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.waits import Wait, Waiting
 
 MAX_MESSAGE = 16_384

@@ -1,12 +1,15 @@
-"""Which class a saved step name means.
+"""Which class a saved step name means, and which function.
 
 A class registers itself when it is defined. A saved name is only ever looked up: never evaluated, and nothing is
-imported for it but what `allow` was given and the entry points in the group `awfe.steps`.
+imported for it but what `allow` was given and the entry points in the group `awfe.steps`. A function is found by name
+only where it is defined in one of these modules, or was offered by the program itself.
 """
 
 import difflib
 import importlib
-from collections.abc import Iterable
+import inspect
+import sys
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -17,6 +20,8 @@ _MAX_NAME = 255
 
 _classes: dict[str, type[Any]] = {}
 _names: dict[type[Any], tuple[str, ...]] = {}
+_functions: dict[str, Callable[..., Any]] = {}
+_allowed: set[str] = set()
 
 
 def register(cls: type[Any], name: str | None, aliases: tuple[str, ...]) -> None:
@@ -75,6 +80,42 @@ def find(name: str) -> type[Any]:
     raise LookupError(msg)
 
 
+def offer(function: Any) -> str:
+    """Let a function be found by the name that is returned; raises `InvalidInput` for one that has no lasting name."""
+    name = f"{getattr(function, '__module__', None)}:{getattr(function, '__qualname__', None)}"
+    if not inspect.isfunction(function) or _defined(name) is not function:
+        msg = f"{function!r:.200} can't be found again by a name: give a function that a module defines, at its top"
+        raise InvalidInput(msg)
+    _functions[name] = function
+    return name
+
+
+def function(name: str) -> Callable[..., Any]:
+    """Return the function of a saved name; raises `LookupError` for one that is not allowed, or not there."""
+    if name in _functions:
+        return _functions[name]
+    module = name.partition(":")[0]
+    if module not in _allowed:
+        _load_entry_points(name)
+    if module not in _allowed:
+        todo = f"name {module!r:.200} in step_modules, or give the function itself"
+        msg = f"{name!r:.300} may not be called: {todo}"
+        raise LookupError(msg)
+    found = _defined(name)
+    if found is None:
+        msg = f"{name!r:.300} is not a function that {module} defines at its top"
+        raise LookupError(msg)
+    return found
+
+
+def _defined(name: str) -> Callable[..., Any] | None:
+    """Return a function that an imported module defines itself, at its top."""
+    module, _, attribute = name.partition(":")
+    found = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+    own = inspect.isfunction(found) and (found.__module__, found.__qualname__) == (module, attribute)
+    return found if own else None
+
+
 def _load_entry_points(wanted: str) -> None:
     for entry in entry_points(group=GROUP):
         try:
@@ -83,6 +124,7 @@ def _load_entry_points(wanted: str) -> None:
             broken = f"the entry point {entry.name!r} can't be loaded: {error!r}"
             msg = f"no step is registered as {wanted!r:.300}, and {broken}"
             raise LookupError(msg) from error
+        _allowed.add(entry.module)
 
 
 def allow(modules: Iterable[str]) -> None:
@@ -93,3 +135,4 @@ def allow(modules: Iterable[str]) -> None:
         except Exception as error:
             msg = f"step_modules: {module!r} can't be imported: {error!r}"
             raise ConfigError(msg) from error
+        _allowed.add(module)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.states import VERBS, WHILE_UNDOING, Answer, Cause, StepState, Verb, WorkflowState, allowed_in

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.values import check_key, encode, is_storable
 from awfe.errors import InvalidInput
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo, too_large
+from awfe.domain.context import Context, StepInfo
+from awfe.domain.delta import NO_CHANGE, Delta, too_large
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
 from awfe.domain.records import Workflow

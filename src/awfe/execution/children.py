@@ -1,13 +1,12 @@
 """The workflows that steps begin: workflows of their own, whose end their parents hear of."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from awfe import checks
 from awfe.domain import step
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.moves import By, Head
 from awfe.domain.records import Workflow
 from awfe.domain.states import WorkflowState
@@ -61,9 +60,4 @@ class Children:
             return
         by = By(None, f"the rollback of {parent.name!r}"[:200])
         result = await self._steering.roll_back(name, by, current=False, skip=False, in_line=False)
-        result.awaited = True
-        try:
-            await asyncio.shield(result.future)
-        except asyncio.CancelledError:
-            await self._steering.cancelled(name, result)
-            raise
+        await self._steering.outlast(name, result)

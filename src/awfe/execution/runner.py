@@ -8,8 +8,9 @@ from functools import partial
 
 from awfe.domain import moves, verbs
 from awfe.domain.claims import Claimant
-from awfe.domain.context import NO_CHANGE, Context, too_large
+from awfe.domain.context import Context
 from awfe.domain.decide import Halt, Situation, decide
+from awfe.domain.delta import NO_CHANGE, too_large
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
@@ -18,6 +19,7 @@ from awfe.domain.step import policies_of
 from awfe.domain.waits import Woken
 from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt
 from awfe.execution import endings
+from awfe.execution.asked import Asked
 from awfe.execution.attempt import Attempt, Cut, Work
 from awfe.execution.course import Course
 from awfe.execution.crew import Crew
@@ -30,12 +32,11 @@ from awfe.persistence.writes import Found
 from awfe.shielding import surely, to_the_end
 
 
-class Run:
+class Run(Asked):
     """One run of one workflow in this engine, from the line to the end of its last body.
 
-    `rested` is done when the workflow rests, and `on_rest` was told what the run raises, for those who await `result`.
-    That is when its lock and place are given back; where the body of a fenced step will not end it is before, and they
-    are kept until it does.
+    `on_rest` is told what the run raises, for those who await `result`, when the workflow rests: its lock and place are
+    given back then. Where the body of a fenced step will not end it is told before, and they are kept until it does.
     """
 
     def __init__(
@@ -51,71 +52,19 @@ class Run:
         in_line: bool = True,
     ) -> None:
         """Prepare a run; nothing begins yet but that it stands in line, or takes a place beside the others."""
-        self.crew = crew
-        self.head = head
-        self.name = head.name
+        super().__init__(crew, head, in_line=in_line)
         self.course = course
         self.by = by
         self.result = result
-        self.has_claimed = False
-        # Done when the workflow rests.
-        self.rested: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
         self._progress = Progress()
         self._context: dict[str, bytes] = {}
         self._found: Found | None = None
-        self._halt = Halt.NONE
-        self._grace = crew.settings.stop_grace
-        self._turn = crew.line.join() if in_line else crew.line.squeeze_in()
-        self._heeded: tuple[str, float | None] | None = None
-        self._claimed = asyncio.Event()
-        self._bell = asyncio.Event()
         self._moving = asyncio.Lock()
-        self._attempt: Attempt | None = None
         self._fault: Fault | None = None
         self._tenure: Tenure | None = None
         self._on_over = on_over
         self._on_rest = on_rest
-
-    def ask(self, halt: Halt, grace: float | None = None) -> None:
-        """Ask the run to halt; a stop cuts the running step short within `grace` seconds."""
-        self._halt = max(self._halt, halt)
-        self._bell.set()
-        if halt is Halt.STOP:
-            self._grace = self.crew.settings.stop_grace if grace is None else grace
-            if self._attempt is not None:
-                self._attempt.cut(Cut.STOP, self._grace)
-        self.crew.line.leave(self._turn)
-
-    def cut_off(self) -> None:
-        """End the running step because the engine closes."""
-        self.ask(Halt.SHUTDOWN)
-        if self._attempt is not None:
-            self._attempt.cut(Cut.SHUTDOWN, self.crew.settings.stop_grace)
-
-    def heed(self, head: Head) -> None:
-        """Act on a request that was stored for this run, or on its fencing; a head of another run is dead."""
-        if head.run_id != self.head.run_id or self.head.state not in ACTIVE:
-            return
-        if head.token != self.head.token:
-            self._fenced()
-            return
-        if head.request is None:
-            return
-        if self._heeded != (head.request, head.stop_grace):
-            self._heeded = (head.request, head.stop_grace)
-            self.ask(Halt[head.request.upper()], head.stop_grace)
-
-    @property
-    def in_line(self) -> bool:
-        """Whether it still waits for a place."""
-        return not self._turn.done()
-
-    async def settled(self) -> None:
-        """Return when it is claimed or over: what a verb sees in the database is then up to date."""
-        claimed = asyncio.create_task(self._claimed.wait())
-        self.rested.add_done_callback(lambda _rested: claimed.cancel())
-        await asyncio.wait({claimed})
 
     async def go(self) -> None:
         """Run until the workflow rests; never raises: what happened is told to `on_rest`."""
@@ -337,16 +286,8 @@ class Run:
         self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
         await attempt.ended()
 
-    def _cancelled(self) -> None:
-        # The loop is going down, or somebody ends our task: that is a stop, and its state is saved.
-        self.ask(Halt.STOP)
-
     def _claimed_head(self) -> Head | None:
         return self.head if self._claimed.is_set() else None
-
-    def _fenced(self) -> None:
-        if self._attempt is not None:
-            self._attempt.cut(Cut.FENCED, self._grace)
 
     def _now(self) -> datetime:
         return self.crew.clock()

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.secret import LEAST, Revealed, Secret, from_environment, inside, replaced, revealed
 from awfe.domain.step import BaseStep

@@ -3,7 +3,7 @@
 from typing import Any, NoReturn
 
 from awfe.domain import waiting, waits
-from awfe.domain.context import too_large
+from awfe.domain.delta import too_large
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.states import Cause, WorkflowState

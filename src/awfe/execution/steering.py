@@ -22,7 +22,7 @@ from awfe.execution.lookout import Lookout
 from awfe.execution.recovery import Recovery
 from awfe.execution.result import Result
 from awfe.persistence.writes import Make
-from awfe.shielding import end
+from awfe.shielding import end, to_the_end
 
 T = TypeVar("T")
 
@@ -101,7 +101,16 @@ class Steering:
         if (running := self.control.get(name)) is not None:
             raise verbs.locked(running.head) if running.head.owner is not None else _in_line(name)
 
-    async def cancelled(self, name: str, result: Result) -> None:
+    async def outlast(self, name: str, result: Result) -> None:
+        """Await what a run comes to; who is cancelled meanwhile stops it."""
+        result.awaited = True
+        try:
+            await asyncio.shield(result.future)
+        except asyncio.CancelledError:
+            await to_the_end(self._stop(name, result))
+            raise
+
+    async def _stop(self, name: str, result: Result) -> None:
         """Stop what somebody awaited who was cancelled, and return when it rests."""
         while not result.future.done():
             run = self.control.get(name)

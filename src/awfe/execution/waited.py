@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from awfe.domain.context import NO_CHANGE, size_of, too_large
+from awfe.domain.delta import NO_CHANGE, size_of, too_large
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome
 from awfe.persistence.writes import Found

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy.exc import OperationalError
 
-from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.log import Entry
 from awfe.domain.moves import By, Ended, Head, Move, Noted
 from awfe.domain.outcomes import ErrorInfo

@@ -11,14 +11,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events, verbs
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.moves import By, Head, Noted
-from awfe.domain.records import Event
+from awfe.domain.records import Event, Tombstone
 from awfe.domain.states import Cause, StepState, Verb, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowExists, WorkflowLocked
 from awfe.persistence import codec
-from awfe.persistence.reads import LOCKED_BY_NAME, LOCKED_REMAINS, Remains, fetched, found
+from awfe.persistence.reads import LOCKED_BY_NAME, LOCKED_REMAINS, Reads, Remains, fetched, found
 from awfe.persistence.schema import attempt, event, signal, step, tombstone, workflow
 from awfe.persistence.session import Database
 from awfe.persistence.writes import INSERT_EVENT, NOTED, check_size
@@ -29,9 +29,10 @@ _BURIED: Final = select(tombstone.c.id).where(tombstone.c.uid == bindparam("uid"
 class Entries:
     """The workflows of one database; `tell` gets the lines of the history after each commit."""
 
-    def __init__(self, database: Database, tell: Callable[[Iterable[Event]], None]) -> None:
+    def __init__(self, database: Database, reads: Reads, tell: Callable[[Iterable[Event]], None]) -> None:
         """Write to this database."""
         self._database = database
+        self._reads = reads
         self._tell = tell
 
     async def create(
@@ -100,6 +101,12 @@ class Entries:
 
         await self._database.write(work)
         self._tell([events.of_noted(name, Noted(Cause.DELETE, now, 0, by), before, None)])
+
+    async def tombstones(self) -> list[Tombstone]:
+        """Return what is left of deleted workflows, oldest first."""
+        columns = (tombstone.c.name, tombstone.c.deleted_at, tombstone.c.actor, tombstone.c.reason)
+        query = select(*columns).order_by(tombstone.c.id)
+        return await self._reads.each(query, lambda row: Tombstone(*row), tombstone.c.id)
 
 
 def _step_row(workflow_id: int, spec: StepSpec) -> dict[str, Any]:

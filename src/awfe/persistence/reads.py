@@ -5,30 +5,18 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import (
-    BindParameter,
-    Column,
-    Select,
-    and_,
-    bindparam,
-    case,
-    func,
-    null,
-    or_,
-    select,
-    tuple_,
-)
+from sqlalchemy import BindParameter, Column, Select, and_, bindparam, case, func, null, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe.domain.context import Delta
+from awfe.domain.delta import Delta
 from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
-from awfe.domain.records import Event, Tombstone, Workflow, WorkflowSummary
+from awfe.domain.records import Event, Workflow, WorkflowSummary
 from awfe.domain.states import ACTIVE, Cause, StepState, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowCorrupt, WorkflowNotFound
 from awfe.persistence import codec, specs, views
-from awfe.persistence.schema import attempt, event, step, tombstone, workflow
+from awfe.persistence.schema import attempt, event, step, workflow
 from awfe.persistence.session import Database
 
 T = TypeVar("T")
@@ -243,12 +231,6 @@ class Reads:
                 return [line for _, line in sorted(lines, key=itemgetter(0))]
 
         return await self._database.read(work)
-
-    async def tombstones(self) -> list[Tombstone]:
-        """Return what is left of deleted workflows, oldest first."""
-        columns = (tombstone.c.name, tombstone.c.deleted_at, tombstone.c.actor, tombstone.c.reason)
-        query = select(*columns).order_by(tombstone.c.id)
-        return await self.each(query, lambda row: Tombstone(*row), tombstone.c.id)
 
     async def running(self) -> list[Head]:
         """Return the heads of all that somebody runs, or ran."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from awfe.domain import events
-from awfe.domain.context import NO_CHANGE, Delta
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
 from awfe.domain.records import Event, Workflow, WorkflowStep, WorkflowSummary

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events, takeover, verbs, waiting
-from awfe.domain.context import NO_CHANGE, Delta, size_of, too_large
+from awfe.domain.delta import NO_CHANGE, Delta, size_of, too_large
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName

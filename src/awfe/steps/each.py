@@ -7,7 +7,8 @@ from itertools import count
 from typing import Any, Self
 
 from awfe import checks
-from awfe.domain.context import NO_CHANGE, Context, Delta, StepInfo
+from awfe.domain.context import Context, StepInfo
+from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.secret import Revealed, Secret
 from awfe.domain.step import BaseStep, Policies, policies_of
 from awfe.domain.values import decode

@@ -117,6 +117,7 @@ def fill(parts: Parts, ctx: Context) -> str:
 
 def value_of(parts: Parts, ctx: Context) -> Any:
     """Return what a template stands for: the value itself where a place stands alone, else a text."""
-    if len(parts) == 1 and isinstance(part := parts[0], Place):
-        return look_up(ctx, part)
-    return fill(parts, ctx)
+    only = parts[0] if len(parts) == 1 else None
+    if isinstance(only, Secret | Revealed):
+        return only
+    return look_up(ctx, only) if isinstance(only, Place) else fill(parts, ctx)
