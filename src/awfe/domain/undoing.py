@@ -8,7 +8,7 @@ from awfe.domain.moves import Ended, Head, Move, Noted, aside, moved
 from awfe.domain.states import Cause, StepState, WorkflowState
 from awfe.domain.waiting import given_up
 
-_FAILED = (StepState.ERROR, StepState.STOPPED, StepState.INTERRUPTED)
+_BEGUN = (StepState.ERROR, StepState.STOPPED, StepState.INTERRUPTED, StepState.WAITING)
 
 
 class Way:
@@ -27,8 +27,9 @@ class Way:
         if head.position is None:
             return self.below(head.step_count + 1)
         if head.undoing:
-            return self.below(head.position) if skip else head.position
-        tried = head.step_state in _FAILED and head.position in undoable
+            # Another version of the program may have taken its `undo` away.
+            return self.below(head.position) if skip or head.position not in undoable else head.position
+        tried = head.step_state in _BEGUN and head.position in undoable
         return head.position if current and tried else self.below(head.position)
 
 

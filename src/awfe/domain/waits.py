@@ -1,6 +1,6 @@
 """What `work` may return instead of None: the step waits, and its workflow holds nothing meanwhile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -101,7 +101,7 @@ class WaitFor:
     signal: str
     timeout: float | None = None
     save_as: str | None = None
-    default: Any = _RAISES
+    default: Any = field(default=_RAISES, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what can't be waited for."""

@@ -125,11 +125,11 @@ class Attempt:
 
     async def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Workflow:
         """Begin a workflow of the step's own, or find it."""
-        return await self._crew.family.raise_child(self._head, name, context, steps)
+        return await self._crew.family.raise_child(self._head, self._info, name, context, steps)
 
     async def undo_child(self, name: str) -> None:
         """Roll such a workflow back."""
-        await self._crew.family.undo_child(self._head, name)
+        await self._crew.family.undo_child(self._head, self._info, name)
 
     async def checkpoint(self, ctx: Context) -> None:
         """Save what the step has changed so far; a step that does nothing else can be cut off here, too."""
@@ -181,7 +181,10 @@ class Attempt:
     async def _work(self, ctx: Context, committed: dict[str, bytes]) -> None:
         step = await self._keyring.open_for(self._step, committed)
         if self._undo:
-            await step.undo(ctx)
+            undone: object = await step.undo(ctx)  # type: ignore[func-returns-value]  # checked here
+            if undone is not None:
+                msg = f"undo returned {undone!r:.100}; return None: an undo can't wait"
+                raise InvalidInput(msg)
             return
         for hook in self._crew.before_step:
             await hook(ctx)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from awfe.domain.context import Context
+from awfe.domain.context import Context, StepInfo
 from awfe.domain.moves import Head
 from awfe.domain.records import Workflow
 from awfe.execution.line import Line
@@ -26,10 +26,12 @@ Log = logging.Logger | logging.LoggerAdapter[Any]
 class Family(Protocol):
     """The workflows that steps begin, as workflows of their own."""
 
-    async def raise_child(self, parent: Head, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Workflow:
+    async def raise_child(
+        self, parent: Head, info: StepInfo, name: str, context: Mapping[str, Any], steps: Sequence[Any]
+    ) -> Workflow:
         """Begin a workflow of a step's, or find it; returns it as it stands."""
 
-    async def undo_child(self, parent: Head, name: str) -> None:
+    async def undo_child(self, parent: Head, info: StepInfo, name: str) -> None:
         """Roll a workflow of a step's back."""
 
 

@@ -49,6 +49,9 @@ class Waiting:
     def add(self, head: Head, result: Result, by: By) -> None:
         """Let somebody wait."""
         self._waiters[head.name] = Waiter(head.name, result, by)
+        if head.wait is not None and head.wait.signal is not None:
+            # It may have come before, and nobody rings for it again.
+            self._ring()
         if head.due_at is not None:
             heapq.heappush(self._due, head.due_at)
             self._set_timer()

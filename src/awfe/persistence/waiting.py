@@ -80,7 +80,10 @@ _TELL: Final = insert(signal).from_select(
         bindparam("topic", type_=signal.c.uid.type),
         bindparam("payload", type_=signal.c.uid.type),
         bindparam("at", type_=signal.c.at.type),
-    ).where(workflow.c.id == bindparam("parent")),
+    )
+    .where(workflow.c.id == bindparam("parent"))
+    # Who deletes the parent at this moment deletes its signals, too.
+    .with_for_update(),
 )
 _TELLS_PARENT: Final = (*ENDED, WorkflowState.ERROR, WorkflowState.STOPPED)
 
@@ -111,9 +114,9 @@ async def take(session: AsyncSession, signal_id: int, head: Head) -> None:
     await session.execute(_TAKE, {"s_id": signal_id, "rev": head.rev})
 
 
-async def tell_parent(session: AsyncSession, head: Head, uid: str, now: datetime) -> None:
+async def tell_parent(session: AsyncSession, before: Head, head: Head, uid: str, now: datetime) -> None:
     """Send the parent of a workflow what became of it; one that was deleted needs nothing."""
-    if head.parent_id is None or head.state not in _TELLS_PARENT:
+    if head.parent_id is None or head.state not in _TELLS_PARENT or head.state is before.state:
         return
     values = {"uid": uid, "topic": CHILD, "payload": f'"{head.state}"', "at": now}
     await session.execute(_TELL, {**values, "parent": head.parent_id})
@@ -146,10 +149,10 @@ class Waits:
         """
         uid = secrets.token_hex(16)
         noted = Noted(cause, now, 0, by, detail=topic)
-        tried = False
+        tried, stored = False, True
 
         async def work(session: AsyncSession) -> Head:
-            nonlocal tried, noted
+            nonlocal tried, noted, stored
             head = codec.head_of(found(await fetched(session, name, LOCKED_BY_NAME, {"name": name}), name))
             if tried and (await session.execute(_SENT_ALREADY, {"uid": uid})).one_or_none() is not None:
                 return head
@@ -158,6 +161,7 @@ class Waits:
             if check is not None:
                 check(head)
             if once and await sent(session, head) is not None:
+                stored = False
                 return head
             noted = Noted(cause, now, head.position or 0, by, detail=topic)
             values = {"uid": uid, "workflow_id": head.id, "topic": topic, "payload": payload.decode(), "at": now}
@@ -166,7 +170,8 @@ class Waits:
             return head
 
         head = await self._database.write(work)
-        self._tell([events.of_noted(name, noted, head.state, head.state)])
+        if stored:
+            self._tell([events.of_noted(name, noted, head.state, head.state)])
         return head
 
     async def attach(self, head: Head, owner: str) -> None:

@@ -222,8 +222,7 @@ async def put(session: AsyncSession, move: Move, uid: str) -> bool:
         return False
     if move.signal is not None:
         await take(session, move.signal, move.after)
-    if before.parent_id is not None:
-        await tell_parent(session, move.after, uid, move.at)
+    await tell_parent(session, before, move.after, uid, move.at)
     if move.noted is not None:
         await session.execute(INSERT_EVENT, codec.event_row(move.after, move.noted, uid, before.state))
     if move.ended is not None:

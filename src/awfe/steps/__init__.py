@@ -10,12 +10,16 @@ from awfe.steps.http import Http
 from awfe.steps.setcontext import SetContext
 from awfe.steps.shell import Shell, ShellError
 from awfe.steps.sql import Sql
+from awfe.steps.subworkflow import SubWorkflow, SubWorkflowFailed
+from awfe.steps.waiting import Approval, Delay
 
 __all__ = [
+    "Approval",
     "Assert",
     "AssertionFailed",
     "Call",
     "CallSync",
+    "Delay",
     "Failed",
     "ForEach",
     "HostFailed",
@@ -28,4 +32,6 @@ __all__ = [
     "Shell",
     "ShellError",
     "Sql",
+    "SubWorkflow",
+    "SubWorkflowFailed",
 ]

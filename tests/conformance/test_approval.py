@@ -1,0 +1,88 @@
+"""Approval: a step that waits for people."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from awfe import Engine, InvalidInput, InvalidState, StepError, StepTimeout
+from awfe.steps import Approval, Delay
+from tests.conformance.conftest import OpenEngine
+from tests.conformance.steps import Note, World
+from tests.conformance.test_waiting import waits
+
+
+async def test_who_approved_when_and_why_is_kept(engine: Engine, open_engine: OpenEngine, world: World) -> None:
+    other = await open_engine()
+    steps = [Approval("Restart {host}?", save_as="approved"), Note("after")]
+    await engine.create_workflow("w", {"host": "db1"}, steps)
+    handle = await engine.start("w")
+    await waits(engine)
+    assert (await engine.get("w")).steps[0].output == "Restart db1?\n"
+    await other.approve("w", actor="ada", comment="looks good")
+    workflow = await handle
+    approved = workflow.context["approved"]
+    assert (approved["actor"], approved["comment"]) == ("ada", "looks good")
+    assert world.calls == ["after"]
+    event = next(event for event in await engine.history("w") if event.cause == "approve")
+    assert (event.actor, event.reason, event.step) == ("ada", "looks good", 1)
+
+
+async def test_a_rejected_step_fails_and_can_be_asked_again(engine: Engine) -> None:
+    await engine.create_workflow("w", {}, [Approval("Sure?"), Note("after")])
+    handle = await engine.start("w")
+    await waits(engine)
+    workflow = await engine.reject("w", actor="grace", comment="not on Friday")
+    assert (workflow.state, workflow.steps[0].state) == ("error", "error")
+    with pytest.raises(StepError, match="rejected by grace: not on Friday"):
+        await handle
+    event = next(event for event in await engine.history("w") if event.cause == "reject")
+    assert (event.actor, event.reason, event.after) == ("grace", "not on Friday", "error")
+    await engine.reset("w")
+    handle = await engine.start("w")
+    await waits(engine)
+    await engine.approve("w")
+    assert (await handle).state == "completed"
+
+
+async def test_only_those_who_are_asked_may_answer(engine: Engine) -> None:
+    await engine.create_workflow("w", {}, [Approval("Sure?", of=["ada", "grace"])])
+    await engine.start("w")
+    await waits(engine)
+    for verb in (engine.approve, engine.reject):
+        for actor in ("eve", None):
+            with pytest.raises(InvalidState, match="asks for the approval of ada, grace"):
+                await verb("w", actor=actor)
+    await engine.approve("w", actor="grace")
+    assert (await engine.wait("w")).state == "completed"
+
+
+async def test_nothing_is_approved_that_was_not_asked(engine: Engine, world: World) -> None:
+    await engine.create_workflow("w", {}, [Note("one"), Approval("Sure?"), Approval("Really?")])
+    with pytest.raises(InvalidState, match="approve and reject are allowed in waiting"):
+        await engine.approve("w")
+    await engine.start("w")
+    await waits(engine)
+    await asyncio.gather(engine.approve("w"), engine.approve("w"), return_exceptions=True)
+    async with asyncio.timeout(30):
+        while (await engine.get("w")).position != 3:
+            await asyncio.sleep(0.01)
+    await waits(engine)
+    assert (await engine.get("w")).state == "waiting", "one answer is for one question"
+    await engine.approve("w")
+    assert (await engine.wait("w")).state == "completed"
+    assert world.calls == ["one"]
+
+
+async def test_an_approval_expires(engine: Engine) -> None:
+    await engine.create_workflow("w", {}, [Delay(0.01), Approval("Sure?", expires=0.03)])
+    with pytest.raises(StepTimeout):
+        await engine.run("w")
+
+
+@pytest.mark.parametrize("bad", [{"of": []}, {"of": "ada"}, {"of": [1]}, {"expires": -1}, {"save_as": 1}])
+def test_what_can_not_be_asked_is_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        Approval("Sure?", **bad)
+    with pytest.raises(InvalidInput):
+        Delay(-1)
