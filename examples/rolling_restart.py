@@ -1,9 +1,10 @@
-"""A rolling restart over SSH: one host first, then the others; a host that is done is not done again.
+"""A rolling restart over SSH: one host first, then, when somebody approves, the others; none that is done again.
 
 The hosts are SSH servers on this machine, each with a directory of its own. Break one, and mend it:
 
     mkdir -p rolling/web2; touch rolling/web2/broken
-    python examples/rolling_restart.py                  fails there, and web3 keeps the old version
+    python examples/rolling_restart.py                  restarts web1, and waits for an approval, for days if need be
+    python examples/rolling_restart.py --approve ada    goes on; fails at web2, and web3 keeps the old version
     rm rolling/web2/broken
     python examples/rolling_restart.py                  goes on with what is left
 
@@ -21,14 +22,16 @@ from typing import Any
 import asyncssh
 
 from awfe import Engine, StepError
-from awfe.steps import OnHosts
+from awfe.steps import Approval, OnHosts
 
 NAME = "restart to 2.0"
 LOGIN: dict[str, Any] = {"user": getpass.getuser(), "identity": "identity", "known_hosts": "known_hosts"}
 STEPS = [
     OnHosts("hosts", "cat version", save_as="before", **LOGIN),
-    # The first host alone: when it does not come up the others are not touched.
-    OnHosts("hosts", "test ! -e broken && echo {version} > version", serial=[1, 1], save_as="restarted", **LOGIN),
+    OnHosts("first", "test ! -e broken && echo {version} > version", **LOGIN),
+    Approval("{first[0]} has {version}; restart the others?"),
+    # One after the other: when one does not come up those after it are not touched.
+    OnHosts("others", "test ! -e broken && echo {version} > version", serial=1, save_as="restarted", **LOGIN),
     OnHosts("hosts", "cat version; test $(cat version) = {version}", save_as="after", **LOGIN),
 ]
 
@@ -84,30 +87,41 @@ async def serve(host: str, stack: AsyncExitStack) -> str:
     return remember(home, server.get_port(), host_key)
 
 
-async def restart(hosts: list[str]) -> None:
-    """Begin the workflow, or go on with it."""
+async def restart(hosts: list[str], approver: str | None) -> None:
+    """Begin the workflow, or go on with it; where it asks for approval, answer or leave it waiting."""
     async with Engine("sqlite:///rolling.db", redirect=lambda text: print(text, end="")) as engine:
         found = await engine.list(name_prefix=NAME)
         if not found:
-            await engine.create_workflow(NAME, {"hosts": hosts, "version": "2.0"}, STEPS)
+            context = {"hosts": hosts, "first": hosts[:1], "others": hosts[1:], "version": "2.0"}
+            await engine.create_workflow(NAME, context, STEPS)
+        elif found[0].state in ("error", "stopped"):
+            await engine.reset(NAME)
+        handle = await engine.start(NAME)
+        while not handle.done() and (await engine.get(NAME)).state != "waiting":  # noqa: ASYNC110 - a look by an operator
+            await asyncio.sleep(0.05)
+        if not handle.done() and approver is None:
+            print("it waits: run this again with --approve NAME")
+            return
         try:
-            verb = engine.restart if found and found[0].state in ("error", "stopped") else engine.run
-            workflow = await verb(NAME)
-            print(workflow.state)
+            if not handle.done():
+                await engine.approve(NAME, actor=approver, comment="looks good")
+            print((await handle).state)
         except StepError as error:
             print(error)
 
 
-async def main() -> None:
+async def main(approver: str | None) -> None:
     async with AsyncExitStack() as stack:
-        await restart([await serve(host, stack) for host in ("web1", "web2", "web3")])
+        await restart([await serve(host, stack) for host in ("web1", "web2", "web3")], approver)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dir", default="rolling", help="where the hosts are (default: %(default)s)")
-    directory = Path(parser.parse_args().dir)
+    parser.add_argument("--approve", metavar="NAME", help="approve in this name, when it asks")
+    arguments = parser.parse_args()
+    directory = Path(arguments.dir)
     directory.mkdir(exist_ok=True)
     os.chdir(directory)
     key("identity")
-    asyncio.run(main())
+    asyncio.run(main(arguments.approve))

@@ -215,7 +215,7 @@ async def test_what_waits_while_paused_can_be_rolled_back(engine: Engine, world:
         await engine.rollback("w")
     await engine.pause("w")
     workflow = await engine.rollback("w")
-    assert (workflow.state, states(workflow)) == ("rolled_back", ["undone", "pending"])
+    assert (workflow.state, states(workflow)) == ("rolled_back", ["undone", "stopped"])
     assert world.calls == ["one", "two", "undo one"]
 
 

@@ -90,7 +90,11 @@ def until(process: subprocess.Popen[str], line: str) -> str:
 
 
 def test_no_example_is_forgotten() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"quickstart.py", "server_maintenance.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "quickstart.py",
+        "rolling_restart.py",
+        "server_maintenance.py",
+    }
 
 
 def test_quickstart_runs_again_and_again(tmp_path: Path) -> None:

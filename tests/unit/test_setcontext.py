@@ -39,7 +39,7 @@ async def test_all_is_worked_out_before_anything_is_set() -> None:
     await SetContext({"a": 2, "b": "{a}"}).work(ctx)
     assert dict(ctx) == {"a": 2, "b": 1}
     with pytest.raises(ContextError, match="the context has no 'nope'"):
-        await SetContext({"a": 3, "b": "{nope}"}, ["b"]).work(ctx)
+        await SetContext({"a": 3, "b": "{nope}"}, ["c"]).work(ctx)
     assert dict(ctx) == {"a": 2, "b": 1}
 
 

@@ -17,7 +17,7 @@ from awfe.steps.templates import Place, look_up
 
 MAX_LENGTH = 1000
 _MAX_DEPTH = 30
-_MAX_BITS = 4096
+_MAX_BITS = 2048
 _MAX_TEXT = 1 << 20
 _MAX_DIGITS = 100
 _MAX_SECONDS = 1.0
