@@ -173,6 +173,7 @@ def saved(waiting: Waiting, now: datetime) -> tuple[Wait, datetime | None]:
             raw = () if default is _RAISES else (msgspec.Raw(encode(default, "WaitFor.default", InvalidInput)),)
             due_at = None if timeout is None else now + timedelta(seconds=timeout)
             return Wait("signal", signal, save_as, raw, timeout), due_at
-        case Approving(signal, approvers, timeout, save_as):
-            due_at = None if timeout is None else now + timedelta(seconds=timeout)
-            return Wait("approval", signal, save_as, (), timeout, approvers), due_at
+        case _:
+            due_at = None if waiting.timeout is None else now + timedelta(seconds=waiting.timeout)
+            approvers = waiting.approvers
+            return Wait("approval", waiting.signal, waiting.save_as, (), waiting.timeout, approvers), due_at

@@ -19,8 +19,10 @@ from awfe.engine import Engine
 from awfe.errors import StoreUnavailable
 from awfe.execution.attempt import Attempt
 from awfe.execution.gate import Gate
+from awfe.execution.result import Result
 from awfe.execution.runner import Run
 from awfe.execution.tenure import Tenure
+from awfe.execution.waiting import Waiting
 from awfe.persistence.locks.sqlite import FileLocks
 
 _PAUSE: Final = 0.1
@@ -90,16 +92,7 @@ class _Found:
     def cut_off(self) -> None:
         """Let nothing reach the database any more; awaits nothing."""
         for part in self.parts:
-            if isinstance(part, Gate):
-                part.is_open = False
-            elif isinstance(part, Run):
-                _rest(part)
-            elif isinstance(part, Tenure):
-                # It would lock again.
-                part._ended = True  # noqa: SLF001 - only its run ends it else, and that takes a while
-            elif isinstance(part, FileLocks) and part._descriptor is not None:  # noqa: SLF001 - a clean close removes the file
-                os.close(part._descriptor)  # noqa: SLF001 - see above
-                part._descriptor = None  # noqa: SLF001 - see above
+            self._cut_part(part)
         for each in self.engines:
             self._cut(each)
         pools = {each.sync_engine.pool for each in self.engines}
@@ -111,6 +104,23 @@ class _Found:
         for bell in self.sockets:
             asyncio.get_running_loop().remove_reader(bell)
             bell.close()
+
+    @staticmethod
+    def _cut_part(part: Any) -> None:
+        if isinstance(part, Gate):
+            part.is_open = False
+        elif isinstance(part, Run):
+            _rest(part)
+        elif isinstance(part, Waiting):
+            for waiter in part:
+                _tell(waiter.result)
+            part.close()
+        elif isinstance(part, Tenure):
+            # It would lock again.
+            part._ended = True  # noqa: SLF001 - only its run ends it else, and that takes a while
+        elif isinstance(part, FileLocks) and part._descriptor is not None:  # noqa: SLF001 - a clean close removes the file
+            os.close(part._descriptor)  # noqa: SLF001 - see above
+            part._descriptor = None  # noqa: SLF001 - see above
 
     def _cut(self, engine: AsyncEngine) -> None:
         pool, dialect = engine.sync_engine.pool, engine.sync_engine.dialect
@@ -179,10 +189,14 @@ def _pools(arguments: tuple[Any, ...]) -> set[Any]:
 
 def _rest(run: Run) -> None:
     """Tell those who await a run, and keep it from telling the log."""
-    run.result.awaited = True
-    run.result.set(StoreUnavailable(_GONE))
+    _tell(run.result)
     if not run.rested.done():
         run.rested.set_result(None)
+
+
+def _tell(result: Result) -> None:
+    result.awaited = True
+    result.set(StoreUnavailable(_GONE))
 
 
 def _leave(attempt: Attempt) -> None:
