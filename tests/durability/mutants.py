@@ -15,7 +15,7 @@ from awfe.domain.moves import Head
 from awfe.errors import LockLost
 from awfe.execution import transactional
 from awfe.execution.tenure import Tenure
-from awfe.persistence import reads, writes
+from awfe.persistence import entries, reads, writes
 from awfe.persistence.locks.shared import SharedLocks
 from awfe.persistence.schema import workflow
 from awfe.persistence.transaction import Transaction
@@ -64,7 +64,8 @@ def without_locking_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for module, names in {
         reads: ("_LOG_BY_ID", "_LOG_BY_NAME"),
-        writes: ("LOCKED_BY_ID", "LOCKED_BY_NAME", "_NOTED"),
+        writes: ("LOCKED_BY_ID", "LOCKED_BY_NAME", "NOTED"),
+        entries: ("LOCKED_BY_NAME",),
     }.items():
         for name in names:
             monkeypatch.setattr(module, name, _plain(getattr(module, name)))
@@ -83,7 +84,7 @@ def with_the_engines_statement_first(monkeypatch: pytest.MonkeyPatch) -> None:
     later: list[Callable[[], Awaitable[object]]] = []
     commit = Transaction._commit
 
-    async def begin_only(step: Any, transaction: Transaction, _passing: object, ctx: Context) -> None:
+    async def begin_only(transaction: Transaction, _passing: object, step: Any, ctx: Context) -> None:
         await transaction.begin()
         transaction._is_sound = True
         later.append(lambda: step.work(ctx, transaction.session))
