@@ -13,6 +13,9 @@ class Result:
     `awaited` tells whether somebody gets to see an error, `quiet` which ones nobody needs to.
     """
 
+    # There may be ten thousand of them.
+    __slots__ = ("_handle", "_log", "_name", "awaited", "future", "quiet")
+
     def __init__(self, name: str, log: Log) -> None:
         """Expect the result of a run of this workflow."""
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

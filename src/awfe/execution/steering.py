@@ -61,6 +61,7 @@ class Steering:
 
         Refuses what can be known now.
         """
+        await self._leaving(name)
         if (attached := self._attached(name)) is not None:
             return attached
         head, specs = await self._crew.reads.with_steps(name)
@@ -68,7 +69,8 @@ class Steering:
         answer = verbs.check(head, Verb.RUN)
         if answer is Answer.RETURNS:
             return None
-        course = Forward(load(name, specs))
+        # Where others are quicker, who attaches follows them.
+        course = Forward(load(name, specs), woken=answer is Answer.ATTACHES)
         if answer is Answer.RUNS_IF_RERUN and not policies_of(course.steps[head.at - 1]).rerun:
             raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
         if answer is Answer.ATTACHES:
@@ -78,6 +80,7 @@ class Steering:
 
     async def roll_back(self, name: str, by: By, *, current: bool, skip: bool, in_line: bool = True) -> Result:
         """Let a workflow be rolled back in the background; refuses what can be known now."""
+        await self._leaving(name)
         self._refuse_running(name)
         head, specs = await self._crew.reads.with_steps(name)
         head = await self._recovery.settle(head)
@@ -96,6 +99,13 @@ class Steering:
             return run.result
         self._refuse_running(name)
         return None
+
+    async def _leaving(self, name: str) -> None:
+        """Return when a run is over whose workflow rests, and that only gives its lock back."""
+        run = self.control.get(name)
+        rests = run is not None and run.has_claimed and run.head.state not in ACTIVE and run.head.owner is None
+        if run is not None and rests and run.task is not None:
+            await asyncio.wait({run.task})
 
     def _refuse_running(self, name: str) -> None:
         if (running := self.control.get(name)) is not None:
@@ -127,6 +137,7 @@ class Steering:
     async def halt(self, name: str, verb: Verb, by: By, grace: float | None = None) -> None:
         """Ask whoever runs a workflow to pause or stop; one that stands in line here is taken out of it."""
         halt = Halt.STOP if verb is Verb.STOP else Halt.PAUSE
+        await self._leaving(name)
         run = self.control.get(name)
         in_line = run is not None and run.in_line
         if run is None:

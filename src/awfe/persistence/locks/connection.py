@@ -46,6 +46,8 @@ def lock_engine(database: Database, server: Server, size: int) -> AsyncEngine:
     limit = database.settings.lock_limit
     engine = database.make_engine(
         size,
+        # What runs stands in line for its place before; only a rollback inside of a rollback takes one more.
+        max_overflow=-1,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         # The server ends a lock connection that is silent; one from the pool should not be about to be.
