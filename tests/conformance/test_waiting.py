@@ -87,7 +87,9 @@ async def test_a_signal_ends_the_wait_and_its_payload_is_in_the_context(engine: 
 async def test_signals_that_came_before_are_taken_once_and_in_order(
     engine: Engine, world: World, database: Database
 ) -> None:
-    await engine.create_workflow("w", {}, [Await(name, save_as=name) for name in ("a", "b", "c")])
+    await engine.create_workflow(
+        "w", {}, [*(Await(name, save_as=name) for name in ("a", "b", "c")), Await("end", topic="end")]
+    )
     await engine.signal("w", "go", 1)
     await engine.signal("w", "unheard", 0)
     await engine.signal("w", "go", 2)
@@ -98,8 +100,10 @@ async def test_signals_that_came_before_are_taken_once_and_in_order(
     await waits(engine)
     assert (await engine.get("w")).context == {"a": 1, "b": 2}
     await asyncio.gather(engine.signal("w", "go", 3), engine.signal("w", "go", 4))
+    # One that has ended takes no signal, so it does not end before both are stored.
+    await engine.signal("w", "end")
     assert (await handle).context["c"] in (3, 4)
-    assert world.calls == ["a", "b", "c"]
+    assert world.calls == ["a", "b", "c", "end"]
     taken = await database.execute("SELECT topic, taken_rev FROM awfe_signal ORDER BY id")
     assert [topic for topic, rev in taken if rev is None] == ["unheard", "go"]
 
