@@ -48,7 +48,8 @@ class Waiting:
 
     def add(self, head: Head, result: Result, by: By) -> None:
         """Let somebody wait."""
-        self._waiters[head.name] = Waiter(head.name, result, by)
+        # The name that the result has anyway: the head's is a string of its own, which goes with the head.
+        self._waiters[result.name] = Waiter(result.name, result, by)
         if head.due_at is not None:
             heapq.heappush(self._due, head.due_at)
             self._set_timer()
