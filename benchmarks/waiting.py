@@ -1,76 +1,162 @@
-"""What workflows that wait cost one engine: memory, connections, tasks, and queries for each look.
+"""What workflows that wait cost the engine in which somebody awaits them: memory, connections, tasks and statements.
 
-python -m benchmarks.waiting --workflows 10000
+    python -m benchmarks.waiting [--workflows 10000] [--url URL] [--top N] [--json FILE]
+
+Without `--url`, of a database that is empty, it takes a new SQLite file. `python` is what tracemalloc counts, handles
+included; `resident` is the whole process, without what tracemalloc needs for itself. Ends with the status 1 where that
+is more than the limit, or where anything is held. `--top` shows which lines allocated what is kept.
 """
 
 import argparse
 import asyncio
 import gc
+import json
+import os
+import sys
 import tempfile
+import time
 import tracemalloc
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from awfe import BaseStep, Context, Engine, Handle, WaitFor
-from awfe.testing import Calls
+from sqlalchemy import event
 
-AT_ONCE = 100
+from awfe import Context, Engine, Handle, WaitFor, step
 
-
-class Wait(BaseStep, name="benchmarks.Wait"):
-    """Waits for a signal."""
-
-    async def work(self, ctx: Context) -> WaitFor:  # noqa: ARG002 - every step gets it
-        """Wait."""
-        return WaitFor("go")
+LIMIT_MB = 10.0
+LOOK_QUERIES = 2
+MAX_RUNNING = 100
+# So many are run before the first look at the memory: caches of statements, pages and classes are no workflow's.
+WARM = 200
+MB = 1e6
 
 
-async def begin(engine: Engine, numbers: range) -> list[Handle]:
-    """Let workflows begin, and return when they wait."""
-    handles = []
-    for number in numbers:
-        await engine.create_workflow(f"w{number}", {}, [Wait])
-        handles.append(await engine.start(f"w{number}"))
-    while engine._steering.control:  # noqa: ASYNC110, SLF001 - nobody tells when all wait
-        await asyncio.sleep(0.005)
+@step(name="benchmarks.await_go")
+async def await_go(_ctx: Context) -> WaitFor:
+    """Wait for a signal."""
+    return WaitFor("go")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What this process and its engine hold."""
+
+    python: int
+    resident: int
+    connections: int
+    tasks: int
+
+    @classmethod
+    def now(cls, engine: Engine) -> "Held":
+        """Look, after all garbage is gone."""
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        resident = pages * os.sysconf("SC_PAGE_SIZE") - tracemalloc.get_tracemalloc_memory()
+        checked_out: Any = engine._database.engine.pool  # noqa: SLF001 - awfe does not tell
+        python = tracemalloc.get_traced_memory()[0]
+        return cls(python, resident, checked_out.checkedout(), len(asyncio.all_tasks()))
+
+
+async def let_wait(engine: Engine, prefix: str, count: int) -> list[Handle]:
+    """Start workflows that were created, and return their handles when all of them wait."""
+    handles = [await engine.start(f"{prefix}-{n}") for n in range(count)]
+    control = engine._steering.control  # noqa: SLF001 - a workflow waits in the database before its run is over
+    while control:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.05)
     return handles
 
 
-async def measure(url: str, workflows: int) -> None:
-    """Measure it, and print it."""
-    engine = Engine(url, locks="shared", max_running=AT_ONCE, poll_interval=3600)
-    calls = Calls(engine)
-    async with engine:
-        handles = await begin(engine, range(AT_ONCE))
-        gc.collect()
-        tracemalloc.start()
-        before = tracemalloc.get_traced_memory()[0]
-        for first in range(AT_ONCE, AT_ONCE + workflows, AT_ONCE):
-            handles += await begin(engine, range(first, first + AT_ONCE))
-            calls.clear()
-        gc.collect()
-        cost = tracemalloc.get_traced_memory()[0] - before
-        tracemalloc.stop()
-        tasks = len(asyncio.all_tasks())
-        await asyncio.sleep(0.5)
-        calls.clear()
-        engine._steering.lookout._ring()  # noqa: SLF001 - one look, and no more
-        await asyncio.sleep(1)
-        looks = sum(call.statement.startswith("SELECT") for call in calls.log)
-        out = engine._database.engine.pool.checkedout()  # type: ignore[attr-defined]  # noqa: SLF001 - a queue pool
-        await engine.signal("w0", "go", "taken")
-        print("a signal:", (await handles[0]).context["go"])
-        print(f"{workflows} workflows wait: {cost / 1e6:.1f} MB more, {cost / workflows:.0f} bytes each")
-        print(print(f"connections checked out: {out}, tasks of the process: {tasks}, queries of a look: {looks}"))
+async def statements_of_a_look(engine: Engine) -> list[str]:
+    """Return what one look of the lookout asks the database."""
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith("BEGIN"):
+            seen.append(statement)
+
+    sync_engine = engine._database.engine.sync_engine  # noqa: SLF001 - awfe does not tell
+    lookout = engine._steering.lookout  # noqa: SLF001 - nobody else needs to look by hand
+    event.listen(sync_engine, "before_cursor_execute", note)
+    await lookout._look()  # noqa: SLF001 - nobody else needs to look by hand
+    event.remove(sync_engine, "before_cursor_execute", note)
+    return seen
+
+
+async def measure(url: str, workflows: int, top: int) -> dict[str, Any]:
+    """Let workflows wait, look at what that costs, and wake one of them."""
+    # The poll must not look at the same time as we do; the bell still rings for the signal.
+    async with Engine(url, locks="shared", max_running=MAX_RUNNING, poll_interval=3_600.0) as engine:
+        for prefix, count in (("warm", WARM), ("w", workflows)):
+            for n in range(count):
+                await engine.create_workflow(f"{prefix}-{n}", {}, [await_go()])
+        warm = await let_wait(engine, "warm", WARM)
+        before = Held.now(engine)
+        snapshot = tracemalloc.take_snapshot() if top else None
+        began = time.monotonic()
+        handles = await let_wait(engine, "w", workflows)
+        took = time.monotonic() - began
+        after = Held.now(engine)
+        if snapshot is not None:
+            for line in tracemalloc.take_snapshot().compare_to(snapshot, "lineno")[:top]:
+                print(line)
+        asked = await statements_of_a_look(engine)
+        began = time.monotonic()
+        await engine.signal(f"w-{workflows // 2}", "go", {"n": 1})
+        async with asyncio.timeout(60):
+            woken = await handles[workflows // 2]
+        took_signal = time.monotonic() - began
+        return {
+            "workflows": workflows,
+            "before": asdict(before),
+            "after": asdict(after),
+            "queries_of_a_look": len(asked),
+            "signal_taken": woken.state == "completed" and woken.context == {"go": {"n": 1}},
+            "signal_ms": round(took_signal * 1e3, 1),
+            "still_wait": sum(not handle.done() for handle in (*handles, *warm)) - WARM,
+            "started_s": round(took, 1),
+        }
+
+
+def report(row: dict[str, Any]) -> bool:
+    """Print the table; returns whether everything is as promised."""
+    before, after, workflows = row["before"], row["after"], row["workflows"]
+    print(f"{workflows} workflows wait, and {WARM} before them; started within {row['started_s']} s")
+    print(f"{'':18} {'before':>10} {'after':>10} {'cost':>10} {'of each':>10}")
+    for name in ("python", "resident"):
+        cost = after[name] - before[name]
+        print(f"{name + ', MB':18} {before[name] / MB:10.2f} {after[name] / MB:10.2f} {cost / MB:10.2f}", end="")
+        print(f" {cost / workflows:8.0f} B")
+    for name in ("connections", "tasks"):
+        print(f"{name:18} {before[name]:10} {after[name]:10} {after[name] - before[name]:10}")
+    print(f"queries of a look: {row['queries_of_a_look']}; others still wait: {row['still_wait']}")
+    print(f"a signal was taken: {row['signal_taken']}, within {row['signal_ms']} ms")
+    return (
+        all((after[name] - before[name]) / MB < LIMIT_MB for name in ("python", "resident"))
+        and after["connections"] == 0
+        and after["tasks"] == before["tasks"]
+        and row["queries_of_a_look"] == LOOK_QUERIES
+        and row["signal_taken"]
+        and row["still_wait"] == workflows - 1
+    )
 
 
 def main() -> None:
-    """Read the arguments."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workflows", type=int, default=10_000)
-    parser.add_argument("--url", help="a database (default: a temporary SQLite file)")
-    given = parser.parse_args()
+    parser.add_argument("--url")
+    parser.add_argument("--top", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    tracemalloc.start()
     with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(measure(given.url or f"sqlite:///{Path(directory)}/waiting.db", given.workflows))
+        url = options.url or f"sqlite:///{directory}/waiting.db"
+        row = asyncio.run(measure(url, options.workflows, options.top))
+    as_promised = report(row)
+    if options.json:
+        options.json.write_text(json.dumps(row, indent=1))
+    sys.exit(not as_promised)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import asyncio
 import builtins
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 from awfe import checks
@@ -16,7 +16,7 @@ from awfe.domain.states import Verb, WorkflowState
 from awfe.domain.step import StepLike
 from awfe.domain.waits import moment
 from awfe.errors import InvalidInput
-from awfe.execution.handle import Handle
+from awfe.execution.handle import Handle, Verbs
 from awfe.execution.result import Result
 from awfe.lifecycle import Lifecycle
 from awfe.persistence.writes import Found
@@ -80,7 +80,11 @@ class Engine(Lifecycle):
         """
         async with self._verb(name):
             result = await self._steering.start(name, checks.by(actor, reason))
-            return Handle(name, result, partial(self._follow, name), self.pause, self.stop)
+            return Handle(name, result, self._handle_verbs)
+
+    @cached_property
+    def _handle_verbs(self) -> Verbs:
+        return Verbs(self._follow, self.pause, self.stop)
 
     async def _follow(self, name: str, result: Result | None) -> Workflow:
         """Give what a run in the background came to; a close waits for it, and tells its error even afterwards."""

@@ -13,8 +13,8 @@ class Result:
     `awaited` tells whether somebody gets to see an error, `quiet` which ones nobody needs to.
     """
 
-    # There may be ten thousand of them.
-    __slots__ = ("_handle", "_log", "_name", "awaited", "future", "quiet")
+    # Many thousands may be awaited, of workflows that wait.
+    __slots__ = ("_handle", "_log", "awaited", "future", "name", "quiet")
 
     def __init__(self, name: str, log: Log) -> None:
         """Expect the result of a run of this workflow."""
@@ -22,7 +22,7 @@ class Result:
         self.awaited = False
         self.quiet: tuple[type[Exception], ...] = ()
         self._handle: Callable[[], object] | None = None
-        self._name = name
+        self.name = name
         self._log = log
 
     def keep_for(self, handle: Callable[[], object]) -> None:
@@ -37,7 +37,7 @@ class Result:
             self.future.set_result(None)
             return
         if isinstance(error, asyncio.CancelledError):
-            error = WorkflowStopped(self._name, f"{self._name!r}: the run was cancelled before it began")
+            error = WorkflowStopped(self.name, f"{self.name!r}: the run was cancelled before it began")
         self.future.set_exception(error)
         # Looked at, so that asyncio does not call it forgotten.
         self.future.exception()

@@ -48,7 +48,8 @@ class Waiting:
 
     def add(self, head: Head, result: Result, by: By) -> None:
         """Let somebody wait."""
-        self._waiters[head.name] = Waiter(head.name, result, by)
+        # The name that the result has anyway: the head's is a string of its own, which goes with the head.
+        self._waiters[result.name] = Waiter(result.name, result, by)
         if head.wait is not None and head.wait.signal is not None:
             # It may have come before, and nobody rings for it again.
             self._ring()
