@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from awfe import Engine
+from awfe import Engine, WorkflowState
 from awfe.settings import LOCKS
 from tests.conformance.steps import Hold, Note, World
 from tests.conformance.worker import Mark, RerunUntilThere, UntilThere
@@ -49,3 +49,15 @@ async def killed(process: Process) -> None:
     """Kill a process and wait until it is gone."""
     process.kill()
     await process.wait()
+
+
+async def waits(engine: Engine, name: str = "w") -> None:
+    """Return when a workflow waits, and this engine has noticed it."""
+    async with asyncio.timeout(30):
+        while (await engine.get(name)).state != WorkflowState.WAITING or engine._steering.control.get(name) is not None:
+            await asyncio.sleep(0.005)
+
+
+async def causes(engine: Engine, name: str = "w") -> list[str]:
+    """Return the causes of a workflow's history."""
+    return [str(event.cause) for event in await engine.history(name)]

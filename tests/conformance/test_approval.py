@@ -8,8 +8,8 @@ import pytest
 from awfe import Engine, InvalidInput, InvalidState, StepError, StepTimeout
 from awfe.steps import Approval, Delay
 from tests.conformance.conftest import OpenEngine
+from tests.conformance.helpers import waits
 from tests.conformance.steps import Note, World
-from tests.conformance.test_waiting import waits
 
 
 async def test_who_approved_when_and_why_is_kept(engine: Engine, open_engine: OpenEngine, world: World) -> None:

@@ -8,9 +8,8 @@ import pytest
 from awfe import Engine, StepError, WorkflowState, WorkflowStopped
 from awfe.steps import SubWorkflow
 from tests.conformance.conftest import OpenEngine
-from tests.conformance.helpers import Start, killed
+from tests.conformance.helpers import Start, killed, waits
 from tests.conformance.steps import Note, World
-from tests.conformance.test_waiting import waits
 from tests.conformance.waiting_steps import Await, Undoable
 from tests.conformance.worker import Mark
 

@@ -18,24 +18,12 @@ from awfe import (
     WorkflowStopped,
 )
 from tests.conformance.conftest import OpenEngine
-from tests.conformance.helpers import each_kind_of_lock
+from tests.conformance.helpers import causes, each_kind_of_lock, waits
 from tests.conformance.steps import Flaky, Note, World
 from tests.conformance.waiting_steps import FAR, Await, Nap, Poll, Soon
 from tests.databases import Database
 
 WAITING = WorkflowState.WAITING
-
-
-async def waits(engine: Engine, name: str = "w") -> None:
-    """Return when a workflow waits, and this engine has noticed it."""
-    async with asyncio.timeout(30):
-        while (await engine.get(name)).state != WAITING or engine._steering.control.get(name) is not None:
-            await asyncio.sleep(0.005)
-
-
-async def causes(engine: Engine, name: str = "w") -> list[str]:
-    """Return the causes of a workflow's history."""
-    return [str(event.cause) for event in await engine.history(name)]
 
 
 @each_kind_of_lock
