@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe import (
     ConfigError,
@@ -187,3 +188,17 @@ async def test_a_lock_that_is_lost_in_the_middle_of_a_claim_is_taken_again(
     monkeypatch.setattr(engine._writes, "change", change)
     assert (await engine.run("w")).state == "completed"
     assert world.calls == ["one", "two"]
+
+
+async def test_who_stands_in_line_for_a_connection_does_not_wait_for_the_database(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one has waited for longer than a database may take; it is answered all the same."""
+    engine = await open_engine(pool_size=2, connect_retry_for=0.0)
+    monkeypatch.setattr("awfe.persistence.session._LEAST_LIMIT", 1.0)
+
+    async def linger(session: AsyncSession) -> None:
+        await session.execute(text("SELECT 1"))
+        await asyncio.sleep(0.25)
+
+    await asyncio.gather(*(engine._database.read(linger) for _ in range(12)))

@@ -74,7 +74,8 @@ class Act(BaseStep, name="tests.Act"):
         """Make the step of a model's deed."""
         first, then = ([list(pair) for pair in pairs] for pairs in (deed.first, deed.then))
         return cls(first, deed.saves, then, list(deed.ends), deed.yields).using(
-            retry=Retry(attempts=deed.tries, wait=_DELAY if deed.delay else 0.0),
+            # A longer delay would make the workflow wait, which the model does not know.
+            retry=Retry(attempts=deed.tries, wait=_DELAY if deed.delay else 0.0, factor=1.0),
             on_error="skip" if deed.skips else "pause",
             on_interrupt="rerun" if deed.rerun else "pause",
         )

@@ -5,7 +5,7 @@ import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
@@ -116,6 +116,7 @@ class Database:
         if self.kind == "sqlite":
             event.listen(engine.sync_engine, "begin", _begin)
         self._reading = engine.execution_options(awfe_reads=True)
+        self._line = asyncio.Semaphore(size)
 
     async def open(self) -> None:
         """Connect, wait for a database that is not up yet, and create the tables when there are none."""
@@ -175,11 +176,11 @@ class Database:
 
         `work` may be done several times and even after it was committed: it must find that out by itself.
         """
-        return await self.retried(lambda: self._transaction(work), retry_for)
+        return await self.retried(lambda: self._transaction(work), retry_for, self._line)
 
     async def read(self, work: Work[T], retry_for: float | None = None) -> T:
         """Do a transaction that only reads."""
-        return await self.retried(lambda: self._look(work), retry_for)
+        return await self.retried(lambda: self._look(work), retry_for, self._line)
 
     async def _transaction(self, work: Work[T]) -> T:
         async with self._session(self.engine) as session:
@@ -216,23 +217,30 @@ class Database:
         except TimeoutError:
             await session.invalidate()
 
-    async def retried(self, once: Callable[[], Awaitable[T]], retry_for: float | None = None) -> T:
-        """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end."""
+    async def retried(
+        self, once: Callable[[], Awaitable[T]], retry_for: float | None = None, line: asyncio.Semaphore | None = None
+    ) -> T:
+        """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end.
+
+        Who stands in `line` waits for others of this engine, and not for the database: that takes none of his time.
+        """
         if retry_for is None:
             # Outside a run nobody's work is at stake, so a verb does not wait longer than a start does.
             retry_for = min(self.settings.connect_retry_for, self.settings.db_retry_for)
-        pause, waited_from, told = _FIRST_PAUSE, time.monotonic(), False
+        pause, waited, told = _FIRST_PAUSE, 0.0, False
         while True:
+            began = time.monotonic()
             try:
-                left = retry_for + waited_from - time.monotonic()
-                async with asyncio.timeout(min(_TRANSACTION_LIMIT, max(left, _LEAST_LIMIT))):
-                    # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the file
-                    # locked; so there a cancellation is delivered when the transaction is over.
-                    return await (to_the_end(once()) if self.kind == "sqlite" else cut_once(once()))
+                async with line or nullcontext():
+                    began = time.monotonic()
+                    async with asyncio.timeout(min(_TRANSACTION_LIMIT, max(retry_for - waited, _LEAST_LIMIT))):
+                        # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the
+                        # file locked; so there a cancellation is delivered when the transaction is over.
+                        return await (to_the_end(once()) if self.kind == "sqlite" else cut_once(once()))
             except Exception as error:
                 if not faults.is_foreign(error):
                     raise
-                waited = time.monotonic() - waited_from
+                waited += time.monotonic() - began
                 if not faults.is_transient(error):
                     raise self._refused(error) from error
                 if waited + pause > retry_for:
@@ -242,7 +250,9 @@ class Database:
                     told = True
                     self.log.warning("%s does not answer (%s); trying for %g s", self, faults.brief(error), retry_for)
             # Jitter keeps the engines that lost the same server from coming back at the same moment.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+            slept = pause * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+            await asyncio.sleep(slept)
+            waited += slept
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _refused(self, error: Exception) -> AwfeError:
