@@ -10,7 +10,7 @@ from awfe import (
     LockLost,
     StoreUnavailable,
 )
-from awfe.testing.proxy import Proxy
+from awfe.testing.proxy import Packet, Proxy
 from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.steps import Hold, Note, World
 from tests.databases import Database
@@ -100,6 +100,37 @@ async def test_the_server_lets_go_of_a_silent_holder(database: Database, world: 
             await handle
         assert (await other.get("w")).state == "error"
         assert world.calls == ["one"]
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_the_server_lets_go_of_a_holder_cut_off_within_a_heartbeat(
+    database: Database, world: World, open_engine: OpenEngine
+) -> None:
+    """A request of which the network has passed the first packet only is silence too."""
+    settings: Any = QUICK | {"lock_heartbeat": 0.2, "lock_limit": 1.0, "shutdown_grace": 0.1, "poll_interval": 60}
+    other = await open_engine()
+    locks: list[int] = []
+    seen: list[Packet] = []
+
+    async def freeze_within(packet: Packet) -> None:
+        if b"pg_try_advisory_lock" in packet.data or b"GET_LOCK" in packet.data:
+            locks.append(packet.connection)
+        if world.calls and packet.connection == locks[-1]:
+            seen.append(packet)
+            if len(seen) == 2:
+                proxy.freeze()
+
+    async with Proxy(database.url) as proxy, Engine(proxy.url, **settings) as engine:
+        proxy.on_packet = freeze_within
+        await engine.create_workflow("w", {}, [Hold("one"), Note("two")])
+        handle = await engine.start("w")
+        async with asyncio.timeout(30):
+            while not (await other.recover()).refused:
+                await asyncio.sleep(0.1)
+        proxy.thaw()
+        with pytest.raises(LockLost):
+            await handle
+    assert world.calls == ["one"]
 
 
 @pytest.mark.databases("sqlite")

@@ -39,10 +39,15 @@ class Double(BaseStep, name="tests.Double"):
 class Forever(BaseStep, name="tests.Forever"):
     """Never ends."""
 
+    running: ClassVar[set[Any]] = set()
+
     async def work(self, ctx: Context) -> None:
         """Wait."""
-        del ctx
-        await asyncio.Event().wait()
+        self.running.add(ctx["item"])
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.running.discard(ctx["item"])
 
 
 class Parts(BaseStep, name="tests.Parts"):
@@ -166,14 +171,16 @@ async def test_a_cancellation_from_within_is_a_failure() -> None:
 
 
 async def test_one_that_is_cancelled_cancels_what_runs() -> None:
-    task = asyncio.create_task(ForEach([1, 2, 3], Forever, limit=2).work(Context()))
-    while not any("Forever" in repr(each) or "work" in repr(each) for each in asyncio.all_tasks() - {task}):
-        await asyncio.sleep(0)
     before = asyncio.all_tasks()
+    task = asyncio.create_task(ForEach([1, 2, 3], Forever, limit=2).work(Context()))
+    async with asyncio.timeout(10):
+        while Forever.running != {1, 2}:
+            await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert len(before - asyncio.all_tasks()) == 3
+    assert Forever.running == set()
+    assert asyncio.all_tasks() == before
 
 
 def test_the_step_inside_is_saved_with_its_arguments_and_policies() -> None:

@@ -31,6 +31,9 @@ class Server(Protocol):
     def watch(self, driver_connection: Any, on_end: Callable[[], None]) -> Callable[[], None]:
         """Call back as soon as the connection is seen to be gone; returns what ends the watch."""
 
+    async def beat(self, connection: AsyncConnection, driver: Any) -> None:
+        """Ask for an answer; a request that is cut in two must not keep the server from letting go."""
+
     def bell(self, instance: str, owner: str) -> str:
         """Return the name of an engine's bell."""
 
@@ -65,6 +68,7 @@ class LockConnection:
         self.driver = driver
         self.ended = asyncio.Event()
         self._connection = connection
+        self._server = server
         self._on_end = on_end
         self._busy = asyncio.Lock()
         self._unwatch = server.watch(driver, self.end)
@@ -103,8 +107,8 @@ class LockConnection:
                 return
             try:
                 async with asyncio.timeout(limit):
-                    await self._connection.exec_driver_sql("SELECT 1")
-            except FAILURES:
+                    await self._server.beat(self._connection, self.driver)
+            except Exception:  # noqa: BLE001 - a driver's own errors too: whatever it is, nobody has answered
                 self.end()
 
     def end(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from awfe.persistence import faults
 from awfe.persistence.locks.connection import LockConnection
@@ -54,6 +54,10 @@ class MySQL:
 
         reader.feed_eof, reader.set_exception = ended, broken
         return unwatch
+
+    async def beat(self, connection: AsyncConnection, _driver: Any) -> None:
+        """Ask: a command is one packet, and the server's limit for silence holds within it too."""
+        await connection.exec_driver_sql("SELECT 1")
 
     def bell(self, instance: str, owner: str) -> str:
         """Return the name of an engine's bell."""

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from awfe.persistence.locks.connection import LockConnection
 
@@ -44,6 +44,14 @@ class PostgreSQL:
 
         driver_connection.add_termination_listener(ended)
         return lambda: driver_connection.remove_termination_listener(ended)
+
+    async def beat(self, _connection: AsyncConnection, driver: Any) -> None:
+        """Ask in one message.
+
+        Of the extended protocol's several the last may be missing; `idle_session_timeout` does not count the wait for
+        it, since the server is within a statement then.
+        """
+        await driver.execute("SELECT 1")
 
     def bell(self, instance: str, owner: str) -> str:
         """Return the channel of an engine; an identifier has at most 63 bytes."""
