@@ -5,7 +5,10 @@ from awfe.domain.functions import step
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.records import (
     Changes,
+    Dropped,
     Event,
+    Plan,
+    PlannedStep,
     Recovered,
     Tombstone,
     Workflow,
@@ -54,6 +57,7 @@ __all__ = [
     "ConfigError",
     "Context",
     "ContextError",
+    "Dropped",
     "Engine",
     "EngineNotOpen",
     "ErrorInfo",
@@ -63,6 +67,8 @@ __all__ = [
     "InvalidInput",
     "InvalidState",
     "LockLost",
+    "Plan",
+    "PlannedStep",
     "Recovered",
     "Retry",
     "SchemaOutdated",
