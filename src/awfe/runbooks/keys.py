@@ -16,8 +16,6 @@ from awfe.runbooks.durations import PATTERN
 NODE: Final = "node"
 DURATION: Final = "duration"
 
-_SECRET: Final = {"type": "object", "properties": {KEY: {"type": "string"}}, "required": [KEY]}
-_DURATION_SCHEMA: Final = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": PATTERN}]}
 
 Text = Annotated[str, Meta(description="a text")]
 Key = Annotated[str, Meta(description="a key of the context", min_length=1)]
@@ -44,11 +42,11 @@ Duration = Annotated[
     Meta(
         description="a duration such as 30s, 5m or 1h30m, or a number of seconds",
         extra={DURATION: True},
-        extra_json_schema=_DURATION_SCHEMA,
+        extra_json_schema={"pattern": PATTERN, "minimum": 0},
     ),
 ]
 Step = Annotated[Any, Meta(description="a step", extra={NODE: True}, extra_json_schema={"$ref": "#/$defs/Step"})]
-Steps = Annotated[list[Step], Meta(description="a list of steps")]
+Steps = Annotated[list[Step], Meta(description="a list of steps", min_length=1)]
 
 
 class Keys(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
