@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from awfe import Engine, Retry, StepError, StepNotFound, WorkflowStopped
+from awfe import BaseStep, Engine, Retry, StepError, StepNotFound, WorkflowStopped
 from awfe.domain import registry
 from awfe.steps import Assert, AssertionFailed, Call, CallSync, SetContext
 from tests.conformance import functions
@@ -137,7 +137,10 @@ async def test_a_row_can_not_make_it_call_or_import_what_was_not_allowed(
     engine: Engine, database: Database, kind: str
 ) -> None:
     registry.allow([MODULE])
-    steps = {"Call": Call(functions.count, key="n"), "CallSync": CallSync(functions.blocking, text="x")}
+    steps: dict[str, BaseStep] = {
+        "Call": Call(functions.count, key="n"),
+        "CallSync": CallSync(functions.blocking, text="x"),
+    }
     await engine.create_workflow("w", {}, [SetContext({"begun": True}), steps[kind]])
     for name in FUNCTIONS:
         await tamper(database, function=name, arguments={})
