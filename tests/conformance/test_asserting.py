@@ -34,9 +34,11 @@ async def test_a_workflow_is_as_it_is_said_to_be(engine: Engine, world: World) -
 
 async def test_a_state_is_waited_for(engine: Engine, world: World) -> None:
     await hold(engine, world)
-    assert (await reached(engine, "w", "running")).position == 2
-    with pytest.raises(AssertionError, match=r"^'w' is running after 0\.1 s, not completed\n    1 Note completed\n"):
+    assert (await reached(engine, "w", "running", step=2)).position == 2
+    with pytest.raises(AssertionError, match=r"^'w' is running at step 2 after 0\.1 s, not completed\n    1 Note"):
         await reached(engine, "w", "completed", within=0.1)
+    with pytest.raises(AssertionError, match=r"not running at step 1"):
+        await reached(engine, "w", "running", step=1, within=0)
     with pytest.raises(WorkflowNotFound):
         await reached(engine, "none", "completed")
     world.gates["w"].set()

@@ -12,19 +12,26 @@ from awfe.engine import Engine
 _LOOK: Final = 0.005
 
 
-async def reached(engine: Engine, name: str, state: WorkflowState | str, within: float = 10) -> Workflow:
-    """Return a workflow as soon as it is in a state.
+async def reached(
+    engine: Engine, name: str, state: WorkflowState | str, *, step: int | None = None, within: float = 10
+) -> Workflow:
+    """Return a workflow as soon as it is in a state, and at a step where one is given, by its position from 1.
 
     Raises `AssertionError`, with what became of it, when it is not after `within` real seconds; `InvalidInput`,
     `WorkflowNotFound`.
     """
+    __tracebackhide__ = True  # pytest shows the test's line, not ours
     wanted = checks.state(state)
     deadline = asyncio.get_running_loop().time() + within
-    while (workflow := await engine.get(name)).state is not wanted:
+    while True:
+        workflow = await engine.get(name)
+        if workflow.state is wanted and step in (None, workflow.position):
+            return workflow
         if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(_story(workflow, f"{name!r} is {workflow.state} after {within:g} s, not {wanted}"))
+            there = f"{workflow.state} at step {workflow.position}"
+            at = "" if step is None else f" at step {step}"
+            raise AssertionError(_story(workflow, f"{name!r} is {there} after {within:g} s, not {wanted}{at}"))
         await asyncio.sleep(_LOOK)
-    return workflow
 
 
 def assert_workflow(
@@ -39,6 +46,7 @@ def assert_workflow(
     Keys of the context that are not named may have any value. Raises `AssertionError`, which tells how far it came and
     the error of each step that failed; `InvalidInput` for what is no state.
     """
+    __tracebackhide__ = True  # pytest shows the test's line, not ours
     wanted = checks.state(state)
     if workflow.state is not wanted:
         raise AssertionError(_story(workflow, f"{workflow.name!r} is {workflow.state}, not {wanted}"))
