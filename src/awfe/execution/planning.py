@@ -60,10 +60,9 @@ class Planner:
         """Return what a verb would do with these arguments, or why not."""
         decide, arguments = self._bound(verb, arguments)
         try:
-            seen = now = await self._look(name)
+            seen = now = await self._look(name, whole=verb != "delete")
         except WorkflowCorrupt:
             if verb == "delete" and await self._recovery.is_gone(await self._crew.reads.remains(name)):
-                # One that can't be understood may be deleted all the same.
                 return Plan(name, verb, None, None, allowed=True)
             raise
         try:
@@ -93,10 +92,16 @@ class Planner:
             raise InvalidInput(msg) from None
         return decide, dict(arguments)
 
-    async def _look(self, name: str) -> Seen:
+    async def _look(self, name: str, *, whole: bool) -> Seen:
+        """Read a workflow; not `whole`: of one that can't be understood its head will do."""
         await self._steering.leaving(name)
         await self._steering.begun(name)
-        return await glance(self._database, name)
+        try:
+            return await glance(self._database, name)
+        except WorkflowCorrupt:
+            if whole:
+                raise
+            return Seen(await self._crew.reads.head(name), (), ())
 
     async def _settled(self, seen: Seen) -> tuple[Seen, Seen]:
         """Return a workflow as it is, and as it would be brought to rest first when its runner is gone."""
