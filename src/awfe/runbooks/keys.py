@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from awfe.domain.secret import KEY, Secret
+from awfe.domain.secret import Secret
 from awfe.runbooks.durations import PATTERN
 
 # Marks that a type has in its `extra`.
