@@ -11,6 +11,8 @@ from tests.durability.sweep_opening import OpeningSweep
 from tests.durability.sweep_points import PLACES, Forks, chosen, crash_sweep
 from tests.durability.sweep_settings import LOCKS
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("locks", LOCKS)

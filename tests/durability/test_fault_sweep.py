@@ -14,6 +14,8 @@ from tests.durability.sweep_opening import OpeningSweep
 from tests.durability.sweep_points import PLACES
 from tests.durability.sweep_settings import LOCKS
 
+pytestmark = pytest.mark.unmeasured
+
 # How many cases of each scenario, on each database.
 COUNT = {"dedicated": 7, "shared": 3, "lease": 3, "none": 30, "made": 12}
 
