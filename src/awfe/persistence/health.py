@@ -137,7 +137,7 @@ class Tables:
 
     database: str
     schema: int | None
-    needed: int = schema.VERSION
+    needed: int
 
     def check(self, *, upgrading: bool = False) -> None:
         """Raise `SchemaOutdated` where they are not what awfe needs."""
@@ -155,7 +155,7 @@ async def tables(url: str, settings: Settings) -> Tables:
     database = Database(url, settings, logging.getLogger("awfe"))
     database.connect(_POOL)
     try:
-        return Tables(str(database), await database.read(_version))
+        return Tables(str(database), await database.read(_version), schema.VERSION)
     finally:
         await database.close()
 
