@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 import awfe
-from awfe.cli import care, context, listing, running, verbs, watching
+from awfe.cli import care, context, files, listing, planning, running, show, verbs, watching
 from awfe.cli.asking import Declined
 from awfe.cli.exits import INTERRUPTED, Exit, code_of, plain
 from awfe.cli.out import Out
@@ -34,7 +34,11 @@ for _app, _group, _name, _function in (
     (app, _LOOK, "list", listing.list_),
     (app, _LOOK, "history", listing.history),
     (app, _LOOK, "watch", watching.watch),
-    (app, _RUN, "run", running.run),
+    (app, _LOOK, "show", show.show),
+    (app, _LOOK, "plan", planning.plan),
+    (app, _RUN, "create", files.create),
+    (app, _RUN, "check", files.check),
+    (app, _RUN, ("run", "resume"), running.run),
     (app, _RUN, "recover", watching.recover),
     (app, _RUN, "pause", verbs.pause),
     (app, _RUN, "stop", verbs.stop),
@@ -42,7 +46,10 @@ for _app, _group, _name, _function in (
     (app, _RUN, "approve", verbs.approve),
     (app, _RUN, "reject", verbs.reject),
     (app, _MEND, "restart", running.restart),
+    (app, _MEND, "reset", planning.reset),
     (app, _MEND, "skip", verbs.skip),
+    (app, _MEND, "rollback", running.rollback),
+    (app, _CARE, "delete", planning.delete),
     (_context, None, "get", context.get),
     (_context, None, "set", context.set_),
     (_context, None, "unset", context.unset),

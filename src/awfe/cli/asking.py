@@ -11,13 +11,15 @@ class Declined(Exception):
     """The operator said no."""
 
 
-def confirm(out: Out, question: str, *, yes: bool) -> None:
-    """Return when it may be done; raises `Declined`, or `InvalidInput` where there is nobody to be asked."""
-    if yes:
-        return
+def expect_terminal(out: Out) -> None:
+    """Raise `InvalidInput` where there is nobody to be asked."""
     if out.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         msg = "this needs a yes, and there is no terminal to ask on: add --yes"
         raise InvalidInput(msg)
+
+
+def confirm(question: str) -> None:
+    """Return when the operator says yes; raises `Declined`."""
     # The loop's own handler would only cancel this task, which waits for the terminal and not for the loop.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

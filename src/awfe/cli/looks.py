@@ -60,9 +60,9 @@ def span(began: datetime | None, ended: datetime | None) -> str:
     return f"{minutes}:{left:02} min" if seconds < _HOUR else f"{minutes // 60}:{minutes % 60:02} h"
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, head: bool = True) -> Table:
     """Return a table without a frame; the last column gives way where the terminal is narrow."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold", show_header=head)
     for number, heading in enumerate(headings, 1):
         last = number == len(headings)
         made.add_column(heading, no_wrap=not last, overflow="fold" if last else "ellipsis")

@@ -179,10 +179,11 @@ def board(workflow: Workflow | None, tail: list[str], note: str, height: int) ->
     if workflow.request:
         head.append(f"  asked to {workflow.request}", "yellow")
     foot = [Text(note, "yellow")] if note else []
-    return Group(head, looks.table(("", "STEP", "", "TRY", "TIME", ""), map(_row, shown)), *printed, *foot)
+    return Group(head, looks.table(("", "STEP", "", "TRY", "TIME", ""), map(row, shown)), *printed, *foot)
 
 
-def _row(step: WorkflowStep) -> tuple[str | Text, ...]:
+def row(step: WorkflowStep) -> tuple[str | Text, ...]:
+    """Return a line of a table of steps."""
     about = step.error.first_line if step.error is not None else ""
     if step.state == "waiting":
         what = [f"for {step.signal}"] if step.signal else []

@@ -1,49 +1,68 @@
 """Commands that run workflows, and what Ctrl-C and the end of a terminal mean to them."""
 
 import asyncio
-import shlex
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from awfe.cli import names, values
+from cyclopts import Parameter
+
+from awfe.cli import files, names, planning, values
 from awfe.cli.bulk import Results
 from awfe.cli.exits import Exit
+from awfe.cli.files import Name
 from awfe.cli.progress import Board, Lines
-from awfe.cli.seat import Here, Reason, Seat, Sets, States
+from awfe.cli.seat import Here, Reason, Seat, Sets, States, Yes
 from awfe.cli.verbs import FromStep, Keep
 from awfe.domain.records import Workflow
-from awfe.errors import AwfeError, StepError
+from awfe.errors import AwfeError, InvalidInput, StepError
 
 if TYPE_CHECKING:
     from awfe import Engine
 
+Choose = Callable[["Engine"], Awaitable[Sequence[str]]]
 Begin = Callable[["Engine", str], Awaitable[Workflow]]
 _LEAVE = (signal.SIGTERM, signal.SIGHUP)
 
 
-async def run(*workflows: str, state: States = None, reason: Reason = None, seat: Here) -> Exit:
+async def run(
+    *workflows: Annotated[str, Parameter(help="Names, patterns, or runbooks, of which a workflow is made first.")],
+    name: Name = None,
+    set_: Sets = None,
+    state: States = None,
+    reason: Reason = None,
+    seat: Here,
+) -> Exit:
     """Run workflows, or go on with them, and wait for their end.
 
     Ctrl-C pauses them after their current step; Ctrl-C again stops them.
     """
+    books = [word for word in workflows if files.is_file(word)]
+    if (name is not None or set_) and len(books) != 1:
+        msg = "--name and --set are for one runbook, and no file is given" if not books else "give one runbook for --name"
+        raise InvalidInput(msg)
+    made = [files.make(seat, file, name, set_ or ()) for file in books]
+    others = [word for word in workflows if word not in books]
+
+    async def choose(engine: "Engine") -> list[str]:
+        new = [(await files.save(engine, seat, each, reason)).name for each in made]
+        return new + (await names.chosen(engine, others, state) if others or state or not new else [])
 
     def begin(engine: "Engine", name: str) -> Awaitable[Workflow]:
         return engine.run(name, **seat.by(reason))
 
-    return await outlast(seat, workflows, state, begin)
+    return await outlast(seat, choose, begin, alone=names.is_one(workflows, state))
 
 
-async def outlast(seat: Seat, given: Sequence[str], states: Sequence[str] | None, begin: Begin) -> Exit:
+async def outlast(seat: Seat, choose: Choose, begin: Begin, *, alone: bool) -> Exit:
     """Let workflows run, show how they do, and return when all rest."""
-    alone = names.is_one(given, states)
     screen = Board(seat.out) if alone and seat.out.is_terminal else Lines(seat.out)
     results = Results(seat.out, "done")
     async with seat.engine(redirect=screen.output) as engine:
         engine.observer(screen.event)
         known: list[Workflow] = []
-        for name in await names.chosen(engine, given, states):
+        for name in await choose(engine):
             try:
                 known.append(await engine.get(name))
             except AwfeError as error:
@@ -52,13 +71,13 @@ async def outlast(seat: Seat, given: Sequence[str], states: Sequence[str] | None
             await screen.begin(engine, known)
             ended = await Runs(engine, screen, seat.by).outlast([each.name for each in known], begin)
             await screen.finish()
-        for name, end in ended.items():
-            if isinstance(end, AwfeError):
-                results.bad(name, end)
-            else:
-                results.good(name, end)
-            if isinstance(end, StepError):
-                seat.out.hint(f"awfe show {shlex.quote(name)}")
+    for name, end in ended.items():
+        if isinstance(end, AwfeError):
+            results.bad(name, end)
+        else:
+            results.good(name, end)
+        if isinstance(end, StepError):
+            seat.out.hint(seat.command("show", name))
     return results.end()
 
 
@@ -139,13 +158,40 @@ async def restart(
     keep_context: Keep = False,
     set_: Sets = None,
     state: States = None,
+    yes: Yes = False,
     reason: Reason = None,
     seat: Here,
 ) -> Exit:
-    """Reset the current step, or all from a step on, and run."""
-    context = values.pairs(set_ or ())
+    """Reset the current step and run; or all from a step on, which asks first."""
+    how: dict[str, Any] = {"from_step": from_step, "keep_context": keep_context, "context": values.pairs(set_ or ())}
+
+    async def choose(engine: "Engine") -> Sequence[str]:
+        chosen = await names.chosen(engine, workflows, state)
+        return await planning.agreed(seat, engine, chosen, "restart", yes=yes or from_step is None, **how)
 
     def begin(engine: "Engine", name: str) -> Awaitable[Workflow]:
-        return engine.restart(name, from_step, keep_context=keep_context, context=context, **seat.by(reason))
+        return engine.restart(name, **how, **seat.by(reason))
 
-    return await outlast(seat, workflows, state, begin)
+    return await outlast(seat, choose, begin, alone=names.is_one(workflows, state))
+
+
+async def rollback(
+    *workflows: str,
+    include_current: planning.Current = False,
+    skip_undo: planning.SkipUndo = False,
+    state: States = None,
+    yes: Yes = False,
+    reason: Reason = None,
+    seat: Here,
+) -> Exit:
+    """Undo the completed steps, the last first. Asks first."""
+    how = {"include_current": include_current, "skip_undo": skip_undo}
+
+    async def choose(engine: "Engine") -> Sequence[str]:
+        chosen = await names.chosen(engine, workflows, state)
+        return await planning.agreed(seat, engine, chosen, "rollback", yes=yes, **how)
+
+    def begin(engine: "Engine", name: str) -> Awaitable[Workflow]:
+        return engine.rollback(name, **how, **seat.by(reason))
+
+    return await outlast(seat, choose, begin, alone=names.is_one(workflows, state))

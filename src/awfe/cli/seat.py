@@ -3,6 +3,7 @@
 import getpass
 import logging
 import os
+import shlex
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -37,20 +38,30 @@ class Seat:
     config: config.Config
     out: Out
     actor: str
+    typed: tuple[str, ...] = ()
 
     @asynccontextmanager
     async def engine(self, **settings: Any) -> AsyncIterator["Engine"]:
         """Give an open engine; what it warns of is a note."""
         modules = self.config.modules
-        if modules and "" not in sys.path:
-            # As `python -m` does: the modules of a runbook stand beside it.
-            sys.path.insert(0, str(Path.cwd()))
+        if modules:
+            self.reach_modules()
         log = logging.getLogger("awfe")
         log.propagate = False
         log.handlers = [_Handler(self.out)]
         given = {"step_modules": modules} if modules else {}
         async with awfe.Engine(self.config.url, **{**self.config.settings, **given, **settings}) as engine:
             yield engine
+
+    def reach_modules(self) -> None:
+        """Let modules be found in the current directory, as `python -m` does."""
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
+
+    def command(self, *words: str) -> str:
+        """Return a command to type: with the options that were typed now, but no password."""
+        return shlex.join(("awfe", *self.typed, *words))
 
     def by(self, reason: str | None = None) -> dict[str, Any]:
         """Return who asks and why, as verbs take it."""
@@ -59,7 +70,11 @@ class Seat:
 
 def sit(db: str | None, modules: list[str], actor: str | None, *, as_json: bool) -> Seat:
     """Return the seat for the options of a command line."""
-    return Seat(config.load(db, modules, os.environ, Path.cwd()), Out(as_json=as_json), actor or login())
+    # What stands before an @ may be a password: whoever typed it knows what to type.
+    typed = ("--db", db) if db is not None and "@" not in db else ()
+    imported = (word for module in modules for word in ("--import", module))
+    found = config.load(db, modules, os.environ, Path.cwd())
+    return Seat(found, Out(as_json=as_json), actor or login(), (*typed, *imported))
 
 
 def login() -> str:

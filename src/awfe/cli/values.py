@@ -22,7 +22,12 @@ def value(text: str) -> Any:
 
 def pairs(given: Iterable[str]) -> dict[str, Any]:
     """Return the values of `key=value` texts."""
-    found: dict[str, Any] = {}
+    return {key: value(text) for key, text in texts(given).items()}
+
+
+def texts(given: Iterable[str]) -> dict[str, str]:
+    """Return the texts of `key=value` texts."""
+    found: dict[str, str] = {}
     for each in given:
         key, equals, text = each.partition("=")
         if not equals or not key:
@@ -31,7 +36,7 @@ def pairs(given: Iterable[str]) -> dict[str, Any]:
         if key in found:
             msg = f"{key!r} is given twice"
             raise InvalidInput(msg)
-        found[key] = value(text)
+        found[key] = text
     return found
 
 
