@@ -8,7 +8,10 @@ from awfe.domain.functions import step
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.records import (
     Changes,
+    Dropped,
     Event,
+    Plan,
+    PlannedStep,
     Recovered,
     Tombstone,
     Workflow,
@@ -62,6 +65,7 @@ __all__ = [
     "ConfigError",
     "Context",
     "ContextError",
+    "Dropped",
     "Engine",
     "EngineNotOpen",
     "ErrorInfo",
@@ -71,6 +75,8 @@ __all__ = [
     "InvalidInput",
     "InvalidState",
     "LockLost",
+    "Plan",
+    "PlannedStep",
     "Recovered",
     "Retry",
     "SchemaOutdated",

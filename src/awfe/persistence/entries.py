@@ -47,7 +47,7 @@ class Entries:
         parent_id: int | None = None,
     ) -> None:
         """Write a new workflow, whole or not at all; raises `WorkflowExists`."""
-        check_size(self._database, delta)
+        check_size(delta, self._database.max_context_bytes)
         uid = secrets.token_hex(16)
         head = Head(0, name, len(specs), WorkflowState.PENDING, 1, StepState.PENDING, 0, now)
         head = replace(head, scheduled_at=at, parent_id=parent_id)
