@@ -59,13 +59,14 @@ def _effect(plan: Plan) -> str:
         for action, says in _DOES.items()
         if (chosen := [step for step in plan.steps if step.action == action])
     ]
-    if plan.verb == "skip" and workflow_skips(plan):
+    if plan.verb == "skip" and _passes_over(plan):
         done = ["passes over the current step"]
-    where = "" if plan.leads_to is None else f"→ {plan.leads_to}"
-    return ", ".join(filter(None, (*done, where))) or "removes it for good"
+    if plan.leads_to is None:
+        return "removes it for good"
+    return f"{', '.join(done)} → {plan.leads_to}".strip()
 
 
-def workflow_skips(plan: Plan) -> bool:
+def _passes_over(plan: Plan) -> bool:
     """Say whether a plan passes over a step."""
     return any(step.action == "skip" for step in plan.steps)
 

@@ -50,6 +50,7 @@ for _app, _group, _name, _function in (
     (app, _MEND, "skip", verbs.skip),
     (app, _MEND, "rollback", running.rollback),
     (app, _CARE, "delete", planning.delete),
+    (app, _CARE, "purge", planning.purge),
     (_context, None, "get", context.get),
     (_context, None, "set", context.set_),
     (_context, None, "unset", context.unset),

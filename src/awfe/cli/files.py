@@ -1,12 +1,12 @@
 """Commands that take a runbook: a file that becomes a workflow, or is only checked."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-import awfe
 from awfe.cli import values
 from awfe.cli.exits import Exit
 from awfe.cli.seat import Here, Reason, Seat, Sets
@@ -30,7 +30,12 @@ def make(seat: Seat, file: str, name: str | None, sets: Sequence[str]) -> "Made"
     """Read a runbook, and return the workflow that it makes; raises `InvalidInput`, with all that is wrong."""
     given = values.texts(sets)
     seat.reach_modules()
-    return awfe.runbooks.load(file).make(name, given)
+    return _runbooks().load(file).make(name, given)  # type: ignore[no-any-return]  # see there
+
+
+def _runbooks() -> Any:
+    """Return what only these commands need: it brings SQLAlchemy, which `awfe --help` does without."""
+    return import_module("awfe.runbooks")
 
 
 async def save(engine: "Engine", seat: Seat, made: "Made", reason: str | None, at: str | None = None) -> "Workflow":
@@ -59,7 +64,8 @@ async def create(
     if seat.out.as_json:
         seat.out.document(workflow.to_dict())
     else:
-        seat.out.line(f"{workflow.name}: created with {len(workflow.steps)} steps; {seat.command('run', workflow.name)}")
+        seat.out.line(f"{workflow.name}: created, {len(workflow.steps)} steps")
+        seat.out.hint(seat.command("run", workflow.name), "run it:")
     return Exit.DONE
 
 
@@ -69,7 +75,7 @@ async def check(*files: str, seat: Here) -> Exit:
         msg = "what shall be checked? give a file"
         raise InvalidInput(msg)
     seat.reach_modules()
-    found = {file: awfe.runbooks.check(file) for file in files}
+    found = {file: _runbooks().check(file) for file in files}
     code = Exit.USAGE if any(found.values()) else Exit.DONE
     if seat.out.as_json:
         listed = [

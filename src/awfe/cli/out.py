@@ -49,10 +49,10 @@ class Out:
         """Tell on standard error what is no result."""
         self._write(sys.stderr, f"awfe: {clean(text)}\n")
 
-    def hint(self, command: str) -> None:
+    def hint(self, command: str, why: str = "see") -> None:
         """Tell, unless programs read, what to type next."""
         if not self.as_json:
-            self.note(f"see {command}")
+            self.note(f"{why} {command}")
 
     def flush(self) -> None:
         """Hand over what is still kept."""

@@ -1,22 +1,23 @@
 """What a verb would do; shown before it does what can't be undone."""
 
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from awfe import errors
+from awfe import checks, errors
 from awfe.cli import asking, bulk, names, values
 from awfe.cli.exits import Exit, code_of
 from awfe.cli.seat import Here, Reason, Seat, Sets, States, Yes
 from awfe.cli.verbs import FromStep, Keep
 from awfe.domain.records import Workflow
+from awfe.domain.states import ENDED
 
 if TYPE_CHECKING:
     from awfe.engine import Engine
 
-VERBS = ("run", "pause", "stop", "reset", "restart", "skip", "context", "rollback", "signal", "approve", "reject", "delete")
+_STEER = ("run", "pause", "stop", "signal", "approve", "reject")
+VERBS = (*_STEER, "reset", "restart", "skip", "context", "rollback", "delete")
 _CALLED = {"resume": "run", "context": "update_context"}
 Current = Annotated[bool, Parameter(negative=(), help="Undo the step that failed, too.")]
 SkipUndo = Annotated[bool, Parameter(negative=(), help="Go on after the undo at which a rollback was.")]
@@ -60,8 +61,8 @@ async def plan(
 
 def refusal(error: str | None) -> Exit:
     """Return the exit code of what a verb would raise."""
-    kind = getattr(errors, error or "", errors.AwfeError)
-    return code_of(kind.__new__(kind)) if inspect.isclass(kind) else Exit.ERROR
+    kind: type[errors.AwfeError] = getattr(errors, error or "", errors.AwfeError)
+    return code_of(kind.__new__(kind))
 
 
 async def agreed(
@@ -109,3 +110,36 @@ async def delete(*workflows: str, state: States = None, yes: Yes = False, reason
         chosen = await names.chosen(engine, workflows, state)
         await agreed(seat, engine, chosen, "delete", yes=yes)
         return await bulk.each(seat.out, chosen, "deleted", act)
+
+
+async def purge(
+    *,
+    older_than: Annotated[str, Parameter(help="Since when they have been in their state, such as 30d or 12h.")],
+    state: States = None,
+    yes: Yes = False,
+    reason: Reason = None,
+    seat: Here,
+) -> Exit:
+    """Delete workflows that have been completed or rolled back (or in --state) for longer. Asks first."""
+    age, states = values.age(older_than), state or [*ENDED]
+    async with seat.engine() as engine:
+        if not yes:
+            asking.expect_terminal(seat.out)
+            stats = await engine.stats()
+            there = ", ".join(
+                f"{stats.get(WorkflowState(each), 0)} {each}" for each in map(checks.state, states) if each
+            )
+            seat.out.line(f"of {there}: all that have been so for longer than {older_than}")
+            asking.confirm("purge them?")
+        purged = await engine.purge(age, states, **seat.by(reason))
+    code = Exit.STATE if purged.refused else Exit.DONE
+    if seat.out.as_json:
+        seat.out.document({**purged.to_dict(), "exit": code})
+        return code
+    for name in purged.deleted:
+        seat.out.line(f"{name}: deleted")
+    for name in purged.refused:
+        seat.out.note(f"{name!r} stays: a workflow that it has begun is not at rest")
+    if not purged.deleted and not purged.refused:
+        seat.out.line("there is none")
+    return code

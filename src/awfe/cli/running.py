@@ -40,7 +40,7 @@ async def run(
     """
     books = [word for word in workflows if files.is_file(word)]
     if (name is not None or set_) and len(books) != 1:
-        msg = "--name and --set are for one runbook, and no file is given" if not books else "give one runbook for --name"
+        msg = f"--name and --set are for one runbook: {len(books)} files are given"
         raise InvalidInput(msg)
     made = [files.make(seat, file, name, set_ or ()) for file in books]
     others = [word for word in workflows if word not in books]
@@ -185,7 +185,7 @@ async def rollback(
     seat: Here,
 ) -> Exit:
     """Undo the completed steps, the last first. Asks first."""
-    how = {"include_current": include_current, "skip_undo": skip_undo}
+    how: dict[str, Any] = {"include_current": include_current, "skip_undo": skip_undo}
 
     async def choose(engine: "Engine") -> Sequence[str]:
         chosen = await names.chosen(engine, workflows, state)

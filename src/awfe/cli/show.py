@@ -69,7 +69,8 @@ def picture(workflow: Workflow, offers: "list[Offer]") -> list[RenderableType]:
     if (failed := current(workflow)) is not None:
         parts += _failure(failed)
     if offers:
-        parts += [Text("\nNow", "bold"), looks.table(("", ""), ((f"  {o.command}", o.effect) for o in offers), head=False)]
+        rows = ((f"  {offer.command}", offer.effect) for offer in offers)
+        parts += [Text("\nNow", "bold"), looks.table(("", ""), rows, head=False)]
     return parts
 
 
@@ -83,7 +84,8 @@ def _pair(key: str, value: Any, sign: str = "=") -> Text:
 def _failure(step: WorkflowStep) -> list[RenderableType]:
     ended = f" {looks.moment(step.ended_at)}" if step.ended_at else ""
     what = {StepState.ERROR: "failed", StepState.STOPPED: "was stopped"}.get(step.state, "was interrupted")
-    parts: list[RenderableType] = [Text(f"\nStep {step.position} {clean(step.name)} {what}, attempt {step.attempt},{ended}", "bold")]
+    head = f"\nStep {step.position} {clean(step.name)} {what}, attempt {step.attempt},{ended}"
+    parts: list[RenderableType] = [Text(head, "bold")]
     if step.error is not None:
         message = step.error.message.splitlines() or [""]
         parts.append(Text(clean(f"  {step.error.type}: {message[0]}"), "red"))

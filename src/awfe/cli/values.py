@@ -9,7 +9,7 @@ from typing import Any
 from awfe.errors import InvalidInput
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_LATER = re.compile(r"\+(\d{1,9})([smhd])")
+_AGE = re.compile(r"(\d{1,6})([smhd])")
 
 
 def value(text: str) -> Any:
@@ -40,12 +40,20 @@ def texts(given: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def age(text: str) -> timedelta:
+    """Return how long something like 90s, 12h or 30d is."""
+    if not (found := _AGE.fullmatch(text)):
+        msg = f"{text!r} is no time: write it like 90s, 30m, 12h or 30d"
+        raise InvalidInput(msg)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
 def when(text: str | None) -> datetime | None:
     """Return a time: ISO 8601, in the local zone where it names none, or from now on, such as +90s or +2h."""
     if text is None:
         return None
-    if later := _LATER.fullmatch(text):
-        return datetime.now(UTC) + timedelta(**{_UNITS[later[2]]: int(later[1])})
+    if text.startswith("+"):
+        return datetime.now(UTC) + age(text[1:])
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
