@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -10,14 +10,15 @@ from awfe import checks
 from awfe.domain import step
 from awfe.domain.delta import Delta
 from awfe.domain.moves import By, Move
-from awfe.domain.records import Recovered, Workflow
-from awfe.domain.states import Verb
+from awfe.domain.records import Purged, Recovered, Workflow
+from awfe.domain.states import ENDED, Verb, WorkflowState
 from awfe.domain.step import StepLike
 from awfe.domain.waits import moment
 from awfe.execution import intents
 from awfe.execution.handle import Handle, Verbs
 from awfe.execution.intents import Intent
 from awfe.execution.result import Result
+from awfe.persistence.purging import Old
 from awfe.persistence.writes import Found
 from awfe.reading import Reading
 
@@ -234,6 +235,26 @@ class Engine(Reading):
         """
         async with self._verb(name):
             await self._steering.delete(name, checks.by(actor, reason))
+
+    async def purge(
+        self,
+        older_than: float | timedelta,
+        states: Iterable[WorkflowState | str] = ENDED,
+        *,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Purged:
+        """Delete the workflows that have been in one of these states for longer; each leaves a tombstone.
+
+        `older_than` is in seconds, or a `timedelta`; `states` may be any in which `delete` is allowed, those of
+        workflows that have ended by default. The workflows that steps have begun go with theirs, and not without it;
+        where one of these still runs or waits, all stay and are `refused`. It is done in batches: one that is cut off
+        has done a part. Raises `InvalidInput`.
+        """
+        age, chosen, by = checks.age("older_than", older_than), checks.deletable(states), checks.by(actor, reason)
+        async with self._gate.passing():
+            now = self._crew.clock()
+            return await self._purging.purge(Old(chosen, now - age), by, now)
 
     async def _change(self, name: str, intent: Intent, by: By) -> Workflow:
         def make(found: Found) -> Move:

@@ -122,6 +122,14 @@ class Recovered(_Plain):
     refused: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Purged(_Plain):
+    """What `purge()` did: names of what is deleted, and of what is old but was left, since part of it still runs."""
+
+    deleted: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
 Action = Literal["run", "keep", "skip", "undo"]
 _RUNNING = ("run", "resume", "start", "restart", "rollback")
 
