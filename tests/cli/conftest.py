@@ -18,7 +18,12 @@ from tests.databases import Database
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "awfe")
 STEPS = ("--import", "tests.cli.steps")
-QUICK = {"AWFE_POLL_INTERVAL": "0.05", "AWFE_TAKEOVER_DELAY": "0.05", "AWFE_STOP_GRACE": "5", "AWFE_CONNECT_RETRY_FOR": "10"}
+QUICK = {
+    "AWFE_POLL_INTERVAL": "0.05",
+    "AWFE_TAKEOVER_DELAY": "0.05",
+    "AWFE_STOP_GRACE": "5",
+    "AWFE_CONNECT_RETRY_FOR": "10",
+}
 
 
 @dataclass

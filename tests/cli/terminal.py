@@ -59,6 +59,10 @@ class Terminal:
         r"""Type something: `\x03` is Ctrl-C."""
         os.write(self._fd, keys.encode())
 
+    def hang_up(self) -> None:
+        """Close the terminal, as the end of a connection does."""
+        os.close(self._fd)
+
     def until(self, wanted: str, *, since: int = 0) -> None:
         """Return when a text has been shown, at or after a place in `text`."""
         deadline = time.monotonic() + _LONGEST

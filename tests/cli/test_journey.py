@@ -54,7 +54,9 @@ async def test_a_night_of_an_operator(awfe: Cli, tmp_path: Path) -> None:
     verbs = [words[2] for words in offered]
     assert verbs == ["restart", "restart", "context", "skip", "rollback", "delete", "plan"]
 
-    assert (await awfe("context", "set", NAME, "disk=50", *ADA, "--reason", "removed logs")).out == "release 42: error\n"
+    assert (
+        await awfe("context", "set", NAME, "disk=50", *ADA, "--reason", "removed logs")
+    ).out == "release 42: error\n"
     going = await awfe.start("restart", NAME, *ADA, "--reason", "mended")
     await going.until("holding for first")
     assert (await awfe("pause", NAME, "--actor", "grace", "--reason", "lunch")).out == "release 42: will pause\n"

@@ -3,8 +3,9 @@
 import asyncio
 import inspect
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
@@ -14,8 +15,9 @@ from awfe.cli.asking import Declined
 from awfe.cli.exits import INTERRUPTED, Exit, code_of, plain
 from awfe.cli.out import Out
 from awfe.cli.seat import sit
-from awfe.errors import AwfeError
+from awfe.errors import AwfeError, StoreUnavailable
 
+T = TypeVar("T")
 _HELP = """Persisted workflows: run them, see where they stand, mend them, go on.
 
 Exit codes: 0 done, 1 error, 2 usage, 3 a step failed, 4 halted, 5 locked, 6 wrong state, 7 not found."""
@@ -84,8 +86,19 @@ def _launch(
         extra["seat"] = sit(db, modules or [], actor, as_json=as_json)
     result = command(*bound.args, **bound.kwargs, **extra)
     if inspect.iscoroutine(result):
-        result = asyncio.run(result)
+        result = asyncio.run(_to_the_end(result))
     return int(result or 0)
+
+
+async def _to_the_end(command: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await command
+    except StoreUnavailable:
+        # aiosqlite does not wait for the thread of a connection that failed, which has a last word for this loop.
+        async with asyncio.timeout(1):
+            while any("_connection_worker" in thread.name for thread in threading.enumerate()):
+                await asyncio.sleep(0.01)
+        raise
 
 
 def run(arguments: Sequence[str]) -> int:

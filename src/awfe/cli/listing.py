@@ -24,8 +24,8 @@ async def list_(
     seat: Here,
 ) -> Exit:
     """List workflows by name."""
-    for name in state or ():
-        checks.state(name)
+    for each_state in state or ():
+        checks.state(each_state)
     if limit is not None:
         checks.whole("limit", limit)
     async with seat.engine() as engine:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from awfe import checks
 from awfe.domain.records import WorkflowSummary
 from awfe.errors import InvalidInput, WorkflowNotFound
 
@@ -39,6 +40,8 @@ async def chosen(engine: "Engine", given: Sequence[str], states: Sequence[str] |
     A pattern that no workflow matches raises `WorkflowNotFound`; states narrow patterns down. A workflow whose own
     name is the pattern is meant by it.
     """
+    for each in states or ():
+        checks.state(each)
     if not given and not states:
         msg = "which workflow? give a name, a pattern such as 'deploy-*', or --state"
         raise InvalidInput(msg)

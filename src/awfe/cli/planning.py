@@ -126,9 +126,7 @@ async def purge(
         if not yes:
             asking.expect_terminal(seat.out)
             stats = await engine.stats()
-            there = ", ".join(
-                f"{stats.get(WorkflowState(each), 0)} {each}" for each in map(checks.state, states) if each
-            )
+            there = ", ".join(f"{stats.get(each, 0)} {each}" for each in checks.deletable(states))
             seat.out.line(f"of {there}: all that have been so for longer than {older_than}")
             asking.confirm("purge them?")
         purged = await engine.purge(age, states, **seat.by(reason))
