@@ -22,7 +22,7 @@ _HELP = """Persisted workflows: run them, see where they stand, mend them, go on
 
 Exit codes: 0 done, 1 error, 2 usage, 3 a step failed, 4 halted, 5 locked, 6 wrong state, 7 not found."""
 
-app = App(name="awfe", help=_HELP, version=awfe.__version__, help_format="plaintext")
+app = App(name="awfe", help=_HELP, version=awfe.__version__, help_format="plaintext", suppress_keyboard_interrupt=False)
 app.meta.group_parameters = Group("Everywhere", sort_key=100)
 
 _LOOK, _RUN, _MEND, _CARE = (
@@ -96,7 +96,7 @@ async def _to_the_end(command: Coroutine[Any, Any, T]) -> T:
     except StoreUnavailable:
         # aiosqlite does not wait for the thread of a connection that failed, which has a last word for this loop.
         async with asyncio.timeout(1):
-            while any("_connection_worker" in thread.name for thread in threading.enumerate()):
+            while any("_connection_worker" in thread.name for thread in threading.enumerate()):  # noqa: ASYNC110 - a thread that tells nobody
                 await asyncio.sleep(0.01)
         raise
 
