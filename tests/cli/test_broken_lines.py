@@ -64,7 +64,7 @@ LINES: list[tuple[str, int, str]] = [
     ("purge --older-than 1d", 2, ASK),
     ("reset w --from-step 1 --keep-context --yes", 2, "keep_context is for the current step: from_step drops what"),
     ("create book.yaml --set n=1 --name \t", 2, "the workflow name '\\t' has a control character or a lone surrogate"),
-    ("--db sqlite:///no/such/dir/x.db list", 1, "sqlite+aiosqlite:///no/such/dir/x.db: OperationalError: unable to open"),
+    ("--db sqlite:///no/such/dir/x.db list", 1, "sqlite+aiosqlite:///no/such/dir/x.db: OperationalError: unable"),
 ]  # fmt: skip
 
 
