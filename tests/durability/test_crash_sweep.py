@@ -11,6 +11,8 @@ from tests.durability.sweep_opening import OpeningSweep, opening_forks
 from tests.durability.sweep_points import chosen, crash_sweep
 from tests.durability.sweep_settings import LOCKS
 
+pytestmark = pytest.mark.unmeasured
+
 # Every run looks at another part, and AWFE_TEST_LONG=1 at all.
 SHARE = {"dedicated": 2, "shared": 4, "lease": 4, "none": 3, "made": 1}
 # Calls of the shortest scenario, both before and after.

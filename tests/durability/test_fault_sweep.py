@@ -13,6 +13,8 @@ from tests.durability.sweep_faults import cases, fault_sweep
 from tests.durability.sweep_opening import OpeningSweep, opening_faults
 from tests.durability.sweep_settings import LOCKS
 
+pytestmark = pytest.mark.unmeasured
+
 # How many cases of each scenario, on each database.
 COUNT = {"dedicated": 16, "shared": 6, "lease": 6, "none": 40, "made": 20}
 

@@ -92,7 +92,7 @@ class BaseStep:
             msg = f"named({name!r:.60}): give a name of 1 to {_MAX_NAME} printable characters"
             raise InvalidInput(msg)
         clone = copy.copy(self)
-        object.__setattr__(clone, "_named", name)
+        object.__setattr__(clone, "_own_name", name)
         return clone
 
 
@@ -138,9 +138,9 @@ def _overrides(step: BaseStep) -> dict[str, Any]:
     return cast("dict[str, Any]", getattr(step, "_using", {}))
 
 
-def own_name(step: BaseStep) -> str | None:
-    """Return the name that `named` has given."""
-    return cast("str | None", getattr(step, "_named", None))
+def called(step: BaseStep) -> str:
+    """Return the name of a step: the one that `named` has given, or its class's."""
+    return cast("str", getattr(step, "_own_name", type(step).__name__))
 
 
 def policies_of(step: BaseStep) -> Policies:
@@ -182,6 +182,8 @@ class StepSpec(msgspec.Struct, frozen=True):
                 f"step {self.position}: the saved arguments {self.args.decode()} don't fit {cls.__qualname__}: {error}"
             )
             raise InvalidInput(msg) from error
+        if self.name:
+            object.__setattr__(loaded, "_own_name", self.name)
         overrides = msgspec.json.decode(self.policies)
         return loaded.using(**overrides) if overrides else loaded
 
@@ -204,7 +206,7 @@ def save(position: int, item: object) -> StepSpec:
     policies_of(made)
     encoded = encode(args, label, InvalidInput)
     overrides = msgspec.json.encode(_overrides(made))
-    spec = StepSpec(position, own_name(made) or storable(cls.__name__, 255), impl, encoded, overrides)
+    spec = StepSpec(position, storable(called(made), 255), impl, encoded, overrides)
     # What can't be made again from what is saved is refused now, not when it is to run.
     spec.load()
     return spec
@@ -238,7 +240,7 @@ def _arguments(made: BaseStep, label: str) -> dict[str, Any]:
         slots = [name for each in own for name in vars(each).get("__slots__", ())]
         annotations = [item for each in own for item in inspect.get_annotations(each).items()]
         fields = [name for name, kind in annotations if name not in POLICIES and "ClassVar" not in str(kind)]
-        if slots or fields or vars(made).keys() - {"_using", "_named"}:
+        if slots or fields or vars(made).keys() - {"_using", "_own_name"}:
             msg = f"{label}: its attributes would be lost when it is saved; make it a dataclass"
             raise InvalidInput(msg)
         return {}

@@ -1,9 +1,10 @@
 """Steps made of what a runbook says of them."""
 
+import re
 from typing import Any, Final, NamedTuple
 
 from awfe.domain.retry import Retry
-from awfe.domain.step import BaseStep, save
+from awfe.domain.step import BaseStep, TransactionalStep, save
 from awfe.errors import AwfeError, InvalidInput
 from awfe.runbooks.code import Code
 from awfe.runbooks.fitting import fit_keys, kind
@@ -41,7 +42,9 @@ _CLASSES: Final[dict[str, Made]] = {
     "subworkflow": Made(SubWorkflow, {"subworkflow": "name"}, {"name": "name", "steps": [Shell("true")]}),
 }
 # What makes sense with others only.
-_TOGETHER: Final = ("params", "unset")
+_TOGETHER: Final = ("sql", "params", "unset")
+# An error that begins with the call that raised it.
+_CALL: Final = re.compile(r"\A\w+\(.*?\): ")
 _WAITS: Final = ("sleep", "approval", "subworkflow")
 
 
@@ -88,8 +91,14 @@ class Builder:
             for name in step.names:
                 if name not in (step.params or {}):
                     known.read(name, node.line_of("sql"), (*path, "sql"), f":{name}")
+        if inside and isinstance(step, TransactionalStep) and step.is_transactional:
+            hint = "give url" if found_kind == "sql" else "take another"
+            problem = f"a step inside a foreach has no transaction of the engine: {hint}"
+            self._report.add(node.line_of(found_kind), (*path, found_kind), problem)
         known.learn(found_kind, node)
-        return None if step is None else self._finished(step, policies, node, path)
+        # Policies are looked at, whatever becomes of the step.
+        finished = self._finished(step or Shell("true"), policies, node, path)
+        return None if step is None else finished
 
     def _kind(self, node: Node, path: Path) -> str | None:
         if not isinstance(node.value, dict):
@@ -111,8 +120,6 @@ class Builder:
         line = node.line_of(found_kind)
         if found_kind in _WAITS:
             self._report.add(line, (*path, found_kind), "a step inside a foreach can't wait: take another")
-        if found_kind == "sql" and "url" not in node.value:
-            self._report.add(line, (*path, "sql"), "inside a foreach it has no transaction of the engine: give url")
         if "name" in node.value:
             self._report.add(node.line_of("name"), (*path, "name"), "a step inside a foreach has no name: leave it out")
 
@@ -138,30 +145,31 @@ class Builder:
                 given = {"method": method, "url": url.strip()} if url else {"method": "GET", "url": method}
             if key not in _TOGETHER:
                 self._try(made, made.sample | given, node, path, key)
-            values |= given
+            if not self._report.has((*path, key)):
+                values |= given
         needed = [key for key, each in names(KINDS[found_kind]).items() if each.required]
-        if self._broken(path, found) or any(found.get(key) is None for key in needed):
+        broken = [key for key in node.value if self._report.has((*path, key))]
+        if any(found.get(key) is None or key in broken for key in needed) or (broken and found_kind == "sql"):
             return None
-        return self._try(made, values, node, path, None)
-
-    def _broken(self, path: Path, found: dict[str, Any]) -> bool:
-        """Tell whether a value of a step has a problem."""
-        return any(self._report.has((*path, key)) for key in found)
+        whole = self._try(made, values, node, path, None)
+        return None if broken else whole
 
     def _try(self, made: Made, values: dict[str, Any], node: Node, path: Path, key: str | None) -> BaseStep | None:
         try:
             return made.cls(**values)
         except AwfeError as error:
             if key is None:
-                key = next((each for each in node.value if str(error).startswith(made.own(each))), None)
+                named = [each for each in node.value if str(error).startswith(made.own(each))]
+                key = next((each for each in (*named, *node.value) if each in named or each in KINDS), None)
             self._refuse(error, [made.cls.__qualname__, made.own(key or "")], node, path, key)
             return None
 
     def _refuse(self, error: Exception, called: list[str], node: Node, path: Path, key: str | None) -> None:
         """Tell what a step said of a value, without what it calls that, where nothing has been told of it yet."""
-        message = str(error)
+        message = _CALL.sub("", str(error))
         for name in called:
-            message = message.removeprefix(f"{name}: ").removeprefix(f"{name}=")
+            for end in (": ", "=", " "):
+                message = message.removeprefix(name + end)
         where = path if key is None else (*path, key)
         if not self._report.said(where, message):
             self._report.add(node.line if key is None else node.line_of(key), where, message)
@@ -190,5 +198,5 @@ class Builder:
             try:
                 Retry(**{key: value})
             except InvalidInput as error:
-                self._report.add(node.line_of(key), (*path, key), str(error).partition("): ")[2])
+                self._report.add(node.line_of(key), (*path, key), _CALL.sub("", str(error)))
         return None if self._report.has(path) else Retry(**values)

@@ -56,7 +56,7 @@ class Code:
         function = vars(module).get(attribute)
         line, where = node.line_of("call"), (*path, "call")
         if not inspect.isfunction(function):
-            there = [key for key, value in vars(module).items() if inspect.isfunction(value) and key[0] != "_"]
+            there = [key for key, value in _own(module).items() if inspect.isfunction(value)]
             self._report.add(line, where, f"{module.__name__} has no function {attribute!r}; {meant(attribute, there)}")
             return None
         cls = Call if inspect.iscoroutinefunction(function) else CallSync
@@ -72,7 +72,7 @@ class Code:
         cls: Any = vars(module).get(attribute)
         line, where = node.line_of("use"), (*path, "use")
         if not _is_step(cls):
-            there = [key for key, value in vars(module).items() if _is_step(value)]
+            there = [key for key, value in _own(module).items() if _is_step(value)]
             self._report.add(line, where, f"{module.__name__} has no step {attribute!r}; {meant(attribute, there)}")
             return None
         values = self._values(cls, node, path)
@@ -88,10 +88,11 @@ class Code:
     def _values(self, cls: type[BaseStep], node: Node, path: Path) -> dict[str, Any]:
         given = node.value.get("with")
         nodes = given.value if given is not None and isinstance(given.value, dict) else {}
-        fields: Any = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+        fields: Any = getattr(cls, "__dataclass_fields__", {}).values()
         known = {each.name: each for each in fields if each.init}
         path = (*path, "with")
         values = {}
+        broken = given is not None and given.value is not nodes
         hints = _hints(cls)
         for key, item in nodes.items():
             if key not in known:
@@ -102,9 +103,15 @@ class Code:
                 values[key] = value
         for key, each in known.items():
             needed = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-            if needed and key not in nodes:
+            if needed and key not in nodes and not broken:
                 self._report.add(node.line_of("with"), path, f"{cls.__qualname__} needs {key!r}")
         return values
+
+
+def _own(module: ModuleType) -> dict[str, Any]:
+    """Return what a module defines itself, for others."""
+    found = vars(module).items()
+    return {key: each for key, each in found if key[0] != "_" and getattr(each, "__module__", "") == module.__name__}
 
 
 def _is_step(value: Any) -> bool:

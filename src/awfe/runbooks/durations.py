@@ -12,7 +12,7 @@ _DURATION: Final = re.compile(PATTERN, re.ASCII)
 
 def seconds(given: Any) -> float:
     """Return the seconds of a duration; raises `InvalidInput`."""
-    if type(given) in (int, float):
+    if type(given) in (int, float) and 0 <= given < float("inf"):
         return float(given)
     found = _DURATION.fullmatch(given) if isinstance(given, str) else None
     if found is None:

@@ -12,13 +12,20 @@ from awfe.domain.values import is_storable
 from awfe.errors import InvalidInput
 from awfe.runbooks import durations
 from awfe.runbooks.keys import DURATION, NODE, names
-from awfe.runbooks.nodes import Node, plain, secret
+from awfe.runbooks.nodes import Node, braces, plain, secret
 from awfe.runbooks.problems import Path, Report, meant
 
 UNFIT: Final = object()
 _SCALARS: Final = (str, int, float, bool, type(None))
 # What people may know under another name.
-_OTHERWISE: Final = {"rerun": "on_interrupt: rerun", "retries": "retry: 3", "loop": "foreach", "with_items": "foreach"}
+_OTHERWISE: Final = {
+    "rerun": "write on_interrupt: rerun",
+    "retries": "write retry: 3",
+    "loop": "write a foreach",
+    "with_items": "write a foreach",
+    "required": "what has no default is required",
+    "args": "write with: or arguments:",
+}
 
 
 def fit_keys(node: Node, keys: type[Struct], path: Path, report: Report) -> dict[str, Any] | None:
@@ -30,7 +37,7 @@ def fit_keys(node: Node, keys: type[Struct], path: Path, report: Report) -> dict
     found: dict[str, Any] = {}
     for key, item in node.value.items():
         if key not in known:
-            hint = f"write {_OTHERWISE[key]}" if key in _OTHERWISE else meant(key, known)
+            hint = _OTHERWISE.get(key) or meant(key, known)
             report.add(node.line_of(key), path, f"there is no key {key!r:.60}; {hint}")
         elif (value := fit(item, known[key].type, (*path, key), report)) is not UNFIT:
             found[key] = value
@@ -55,12 +62,14 @@ def fit(node: Node, kind_: Any, path: Path, report: Report) -> Any:
 
 def _fit_scalar(node: Node, kind_: Any, path: Path, report: Report) -> Any:
     scalars = tuple(each for each in _members(kind_) if each in _SCALARS or get_origin(each) is typing.Literal)
+    if not scalars:
+        return _refuse(node, kind_, path, report)
     value = node.value
     # What was written without quotes is a text where one is wanted.
     if node.text is not None and value is not None and type(value) not in scalars:
         value = value if type(value) is int and float in scalars else node.text
     try:
-        value = msgspec.convert(value, _union(scalars))
+        value = msgspec.convert(value, typing.Union[scalars])  # noqa: UP007 - of a tuple
     except msgspec.ValidationError:
         return _refuse(node, kind_, path, report)
     return _checked(node, value, kind_, path, report)
@@ -116,7 +125,8 @@ def _storable(node: Node, path: Path, report: Report) -> Any:
 
 
 def _refuse(node: Node, kind_: Any, path: Path, report: Report) -> Any:
-    report.add(node.line, path, f"is {kind(node)}; give {describe(kind_)}")
+    hint = f"; {said}" if (said := braces(node)) else ""
+    report.add(node.line, path, f"is {kind(node)}; give {describe(kind_)}{hint}")
     return UNFIT
 
 
@@ -127,6 +137,8 @@ def kind(node: Node) -> str:
         return "empty"
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "a mapping"
+    if not isinstance(value, _SCALARS):
+        return f"a {type(value).__name__}"
     shown = node.text if node.text is not None and not isinstance(value, str) else repr(value)
     return shown if len(shown) <= 60 else f"{shown[:60]}…"  # noqa: PLR2004 - a line
 
@@ -159,8 +171,3 @@ def _metas(kind_: Any) -> list[Meta]:
     if get_origin(kind_) in (types.UnionType, typing.Union):
         return [meta for each in get_args(kind_) for meta in _metas(each)]
     return []
-
-
-def _union(scalars: tuple[Any, ...]) -> Any:
-    # Nothing fits where no scalar does.
-    return typing.Union[scalars] if scalars else typing.Never  # noqa: UP007 - of a tuple

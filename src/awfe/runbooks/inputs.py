@@ -1,7 +1,6 @@
 """What a runbook is given: the values of its context, with their types."""
 
 import json
-import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -114,27 +113,36 @@ def _declaration(name: str, node: Node, path: Path, report: Report) -> Input | N
         hint = "a mapping here declares a value: give type, or for a value that is a mapping {type: dict, default: …}"
         report.add(node.line, path, hint)
         return None
-    # What fits `Any` is looked at again, as what the type says.
-    default, choices = node.value.pop("default", None), node.value.pop("choices", None)
     found = fit_keys(node, InputKeys, path, report)
     if found is None or "type" not in found:
         return None
-    wanted = _TYPES[found["type"]]
-    options: list[Any] = []
-    if choices is not None:
-        listed = fit(choices, types.GenericAlias(list, (wanted,)), (*path, "choices"), report)
-        options = [] if listed is UNFIT else [_typed(found["type"], each) for each in listed]
-    value = None if default is None else fit(default, wanted, (*path, "default"), report)
+    default, choices = found.get("default"), found.get("choices")
+    options = _options(choices, found["type"], (*path, "choices"), report)
+    value = None if default is None else _fitted(default, found["type"], (*path, "default"), report)
     if value is UNFIT:
         return None
-    if default is not None:
-        value = _typed(found["type"], value)
-        if options and value not in options:
-            report.add(default.line, (*path, "default"), f"{kind(default)} is none of the choices")
+    if default is not None and options and value not in options:
+        report.add(default.line, (*path, "default"), f"{kind(default)} is none of the choices")
     return Input(name, found["type"], default is None, value, found.get("description"), tuple(options))
 
 
-def _typed(type_: str, value: Any) -> Any:
+def _options(node: Node | None, type_: str, path: Path, report: Report) -> list[Any]:
+    if node is None:
+        return []
+    if not isinstance(node.value, list) or not node.value:
+        report.add(node.line, path, f"is {kind(node) if node.value else 'empty'}; give a list of values")
+        return []
+    return [_fitted(each, type_, (*path, n), report) for n, each in enumerate(node.value)]
+
+
+def _fitted(node: Node, type_: str, path: Path, report: Report) -> Any:
+    value = fit(node, _TYPES[type_], path, report)
+    if value is UNFIT:
+        return UNFIT
     if type_ == "secret" and isinstance(value, str):
-        return Secret(value)
+        try:
+            return Secret(value)
+        except InvalidInput as error:
+            report.add(node.line, path, str(error).partition("): ")[2])
+            return UNFIT
     return float(value) if type_ == "float" else value

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from awfe.domain.secret import KEY, Secret
+from awfe.domain.secret import Secret
 from awfe.runbooks.durations import PATTERN
 
 # Marks that a type has in its `extra`.
@@ -16,12 +16,11 @@ from awfe.runbooks.durations import PATTERN
 NODE: Final = "node"
 DURATION: Final = "duration"
 
-_SECRET: Final = {"type": "object", "properties": {KEY: {"type": "string"}}, "required": [KEY]}
-_DURATION_SCHEMA: Final = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": PATTERN}]}
 
 Text = Annotated[str, Meta(description="a text")]
 Key = Annotated[str, Meta(description="a key of the context", min_length=1)]
-Words = Annotated[str | list[str | Secret], Meta(description="a text for sh, or a list of words")]
+Value = Annotated[str | Secret, Meta(description="a text")]
+Words = Annotated[str | list[Value], Meta(description="a text for sh, or a list of words")]
 Texts = Annotated[list[str], Meta(description="a list of texts")]
 Hosts = Annotated[str | list[str], Meta(description="a list of hosts, or the key of one in the context")]
 Items = Annotated[str | list[Any], Meta(description="a list, or the key of one in the context")]
@@ -29,8 +28,8 @@ Values = Annotated[dict[str, Any], Meta(description="a mapping of keys to values
 Arguments = Annotated[
     dict[str, Annotated[Any, Meta(extra={NODE: True})]], Meta(description="a mapping of arguments to values")
 ]
-Headers = Annotated[dict[str, str | Secret], Meta(description="a mapping of names to texts")]
-Variables = Annotated[dict[str, str | Secret | None], Meta(description="a mapping of names to texts, or to null")]
+Headers = Annotated[dict[str, Value], Meta(description="a mapping of names to texts")]
+Variables = Annotated[dict[str, Value | None], Meta(description="a mapping of names to texts, or to null")]
 Codes = Annotated[list[int], Meta(description="a list of exit codes")]
 Amount = Annotated[int | str, Meta(description='a number, or a percentage such as "10%"')]
 Serial = Annotated[int | str | list[int | str], Meta(description='a number, a percentage such as "30%", or a list')]
@@ -43,11 +42,11 @@ Duration = Annotated[
     Meta(
         description="a duration such as 30s, 5m or 1h30m, or a number of seconds",
         extra={DURATION: True},
-        extra_json_schema=_DURATION_SCHEMA,
+        extra_json_schema={"pattern": PATTERN, "minimum": 0},
     ),
 ]
 Step = Annotated[Any, Meta(description="a step", extra={NODE: True}, extra_json_schema={"$ref": "#/$defs/Step"})]
-Steps = Annotated[list[Step], Meta(description="a list of steps")]
+Steps = Annotated[list[Step], Meta(description="a list of steps", min_length=1)]
 
 
 class Keys(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -219,9 +218,9 @@ class InputKeys(Keys, kw_only=True):
         Literal["str", "int", "float", "bool", "list", "dict", "secret"],
         Meta(description=f"one of {', '.join(TYPES)}"),
     ]
-    default: Annotated[Any, Meta(description="any value")] | UnsetType = UNSET
+    default: Annotated[Any, Meta(description="any value", extra={NODE: True})] | UnsetType = UNSET
     description: Text | UnsetType = UNSET
-    choices: Annotated[list[Any], Meta(description="a list of values")] | UnsetType = UNSET
+    choices: Annotated[list[Any], Meta(description="a list of values", extra={NODE: True})] | UnsetType = UNSET
 
 
 class RunbookKeys(Keys, kw_only=True):

@@ -1,6 +1,6 @@
 """Which keys the context may have when a step begins, and which of them a step reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from awfe.domain.secret import KEY
@@ -27,17 +27,17 @@ _CODE: Final = ("call", "use")
 class Known:
     """The keys that something before a step may have set."""
 
-    def __init__(self, keys: set[str], report: Report, *, everything: bool = False) -> None:
-        """Begin with what the context has."""
-        self._keys = keys
+    def __init__(self, keys: Mapping[str, str | None], report: Report, *, everything: bool = False) -> None:
+        """Begin with what the context has, and the types of what is declared."""
+        self._keys = dict(keys)
         self._report = report
         self._everything = everything
 
-    def inside(self, *keys: str, only: set[str] | None = None) -> "Known":
+    def inside(self, *keys: str, only: Iterable[str] | None = None) -> "Known":
         """Return what is known within a step."""
         if only is not None:
-            return Known(only, self._report)
-        return Known(self._keys | {*keys}, self._report, everything=self._everything)
+            return Known(dict.fromkeys(only), self._report)
+        return Known(self._keys | dict.fromkeys(keys), self._report, everything=self._everything)
 
     def read(self, name: str, line: int, path: Path, shown: str, where: str = "before this step") -> None:
         """Note that a key is read."""
@@ -62,18 +62,20 @@ class Known:
         self._everything = self._everything or kind in _CODE
         saved = node.value.get("save_as")
         if saved is not None and isinstance(saved.value, str):
-            self._keys |= {saved.value, f"{saved.value}_failed"}
+            self._keys |= {saved.value: None, f"{saved.value}_failed": None}
         if kind == "set":
-            self._keys |= _names(node.value["set"])
-            if "unset" in node.value:
-                self._keys -= _names(node.value["unset"])
+            self._keys |= dict.fromkeys(_names(node.value["set"]))
+            for key in _names(node.value.get("unset")):
+                self._keys.pop(key, None)
 
     def _check_template(self, leaf: Node, path: Path) -> None:
         text = leaf.text if leaf.text is not None else leaf.value
         try:
             parts = parse(text, "template")
         except InvalidInput as error:
-            self._report.add(leaf.line, path, str(error).removeprefix("template: "))
+            # What is no text was told of already.
+            if str(error).startswith("template: "):
+                self._report.add(leaf.line, path, str(error).removeprefix("template: "))
             return
         for part in parts:
             if isinstance(part, Place):
@@ -89,6 +91,8 @@ class Known:
             self._report.add(node.line, path, f"{name:.60} is no key of the context: write it without braces")
         else:
             self.read(name, node.line, path, repr(name))
+            if self._keys.get(name) not in (None, "list"):
+                self._report.add(node.line, path, f"{name!r} is declared as {self._keys[name]}; a list is needed")
 
     def _check_expression(self, node: Node, path: Path) -> None:
         try:
@@ -112,7 +116,9 @@ def _texts(node: Node, path: Path) -> Iterator[tuple[Node, Path]]:
         yield node, path
 
 
-def _names(node: Node) -> set[str]:
+def _names(node: Node | None) -> set[str]:
+    if node is None:
+        return set()
     if isinstance(node.value, dict):
         return set(node.value)
     return {each.value for each in node.value if isinstance(each.value, str)} if isinstance(node.value, list) else set()

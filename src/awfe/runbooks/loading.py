@@ -91,7 +91,9 @@ def _runbook(file: str, node: Node, report: Report) -> Runbook | None:
     if found is None:
         return None
     inputs = declared(context, report)
-    keys = set(context.value) if context is not None and isinstance(context.value, dict) else set()
+    given = context.value if context is not None and isinstance(context.value, dict) else {}
+    # One whose declaration is wrong is declared, too.
+    keys: dict[str, str | None] = {**dict.fromkeys(given), **{each.name: each.type for each in inputs}}
     if "name" in found:
         _check_name(found["name"], node, keys, report)
     builder = Builder(report)
@@ -104,7 +106,7 @@ def _runbook(file: str, node: Node, report: Report) -> Runbook | None:
     return Runbook(file, found["name"], inputs, tuple(steps), found.get("description"), modules)
 
 
-def _check_name(name: str, node: Node, keys: set[str], report: Report) -> None:
+def _check_name(name: str, node: Node, keys: dict[str, str | None], report: Report) -> None:
     line = node.line_of("name")
     try:
         places = [part for part in parse(name, "name") if isinstance(part, Place)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from awfe.domain.secret import KEY, Secret
+from awfe.domain.values import encode
 from awfe.errors import InvalidInput
 from awfe.runbooks.problems import Path, Report
 
@@ -46,6 +47,8 @@ def plain(node: Node, path: Path, report: Report) -> Any:
     if isinstance(value, dict):
         if value.keys() == {KEY}:
             return secret(node, path, report)
+        if hint := braces(node):
+            report.add(node.line, path, f"is a mapping with nothing in it; for a value of the context, {hint}")
         return {key: plain(item, (*path, key), report) for key, item in value.items()}
     if node.text is not None and _YES_OR_NO.fullmatch(node.text):
         report.add(node.line, path, f"{node.text} may be read as a text or as a bool: write true, false, or quotes")
@@ -54,7 +57,20 @@ def plain(node: Node, path: Path, report: Report) -> Any:
     elif type(value) not in (type(None), bool, int, float, str):
         report.add(node.line, path, f"a {type(value).__name__} can't be saved: put it in quotes")
         return None
+    try:
+        encode(value, "")
+    except InvalidInput as error:
+        report.add(node.line, path, str(error).removeprefix(": "))
     return value
+
+
+def braces(node: Node) -> str:
+    """Return a hint where YAML took `{name}` for a mapping."""
+    if isinstance(node.value, dict) and len(node.value) == 1:
+        (key, value), *_ = node.value.items()
+        if value.text == "":
+            return f'"{{{key}}}" needs quotes'
+    return ""
 
 
 def secret(node: Node, path: Path, report: Report) -> Any:
@@ -63,5 +79,5 @@ def secret(node: Node, path: Path, report: Report) -> Any:
     try:
         return Secret(name.text if name.text is not None else name.value)
     except InvalidInput as error:
-        report.add(name.line, (*path, KEY), str(error))
+        report.add(name.line, (*path, KEY), str(error).partition("): ")[2])
         return None

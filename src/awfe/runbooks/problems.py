@@ -10,6 +10,7 @@ from awfe.errors import InvalidInput
 Path = tuple[str | int, ...]
 
 _FEW = 20
+_LONG = 200
 _PLAIN = re.compile(r"[\w$-]+")
 
 
@@ -81,7 +82,8 @@ def shown(path: Path) -> str:
         elif part != "steps" or not isinstance(after, int):
             name = part if _PLAIN.fullmatch(part) else f"{part!r:.60}"
             places[-1] += f".{name}" if places[-1] else name
-    return ": ".join(filter(None, places))
+    text = ": ".join(filter(None, places))
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
 def meant(word: str, known: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """A runbook: what a file says, ready to become workflows."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ class Runbook:
                 about = f" ({each.description})" if each.description else ""
                 problems.append(f"{each.name}: is missing; it is a {each.type}{about}")
             else:
-                context[each.name] = each.default
+                context[each.name] = copy.deepcopy(each.default)
         if problems:
             raise InvalidInput("\n".join(problems))
         if name is None:

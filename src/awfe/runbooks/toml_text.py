@@ -31,7 +31,9 @@ def read(text: str, report: Report) -> Node | None:
     except ValueError as error:
         at = _AT.search(str(error))
         line = int(at[1]) if at and at[1] else text.count("\n") + 1 if at else 0
-        report.add(line, (), f"this is not TOML: {_AT.sub('', str(error))}")
+        said = _AT.sub("", str(error))
+        hint = "; a text needs quotes" if said == "Invalid value" else ""
+        report.add(line, (), f"this is not TOML: {said}{hint}")
         return None
     try:
         return _Nodes(dict(_Scanner(text).places())).node(values, (), 1)

@@ -18,8 +18,10 @@ _CONSTANTS: Final[dict[str, Any]] = {
 }
 _INT: Final = re.compile(r"[-+]?\d{1,400}", re.ASCII)
 _BASE: Final = re.compile(r"0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}")
-_FLOAT: Final = re.compile(r"[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?", re.ASCII)
+_FLOAT: Final = re.compile(r"[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?|[-+]?\.inf|\.nan", re.ASCII)
 _TEXT: Final = "tag:yaml.org,2002:str"
+_UNQUOTED: Final = ("mapping values are not allowed", "expected <block end>", "did not find expected")
+_HINT: Final = "; a text that begins with { or [, or that has ': ' in it, needs quotes"
 _MERGE: Final = "<<"
 
 
@@ -29,14 +31,21 @@ class Unreadable(Exception):
 
 def read(text: str, report: Report) -> Node | None:
     """Return what a text has; None where it is no YAML."""
+    loader = None
     try:
-        return _Reader(text, report).document()
+        loader = yaml.BaseLoader(text)
+        return _Reader(loader, report).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = ", ".join(filter(None, (error.context, error.problem)))
-        report.add(mark.line + 1 if mark else 0, (), f"this is not YAML: {said}")
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        report.add(0, (), f"this is not YAML: {str(error).splitlines()[0]}")
+        hint = _HINT if str(error.problem).startswith(_UNQUOTED) else ""
+        report.add(mark.line + 1 if mark else 0, (), f"this is not YAML: {said}{hint}")
+    except yaml.reader.ReaderError as error:
+        said = f"the character {text[error.position]!r} can't be here"
+        report.add(text.count("\n", 0, error.position) + 1, (), f"this is not YAML: {said}")
+    except (ValueError, OverflowError):
+        # PyYAML makes a character of each number that follows a \U.
+        report.add(loader.line + 1 if loader else 0, (), "this is not YAML: an escape here is no character")
     except Unreadable:
         pass
     return None
@@ -50,14 +59,14 @@ def scalar(text: str) -> Any:
         return int(text)
     if _BASE.fullmatch(text):
         return int(text, 0)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    return float(text.replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(text) else text
 
 
 class _Reader:
     """Makes nodes of events."""
 
-    def __init__(self, text: str, report: Report) -> None:
-        self._events: Any = yaml.parse(text, Loader=yaml.BaseLoader)
+    def __init__(self, loader: yaml.BaseLoader, report: Report) -> None:
+        self._events: Any = iter(loader.get_event, None)
         self._report = report
         self._anchors: dict[str, Node | None] = {}
 
@@ -119,8 +128,12 @@ class _Reader:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             at = event.start_mark.line + 1
             key = self._key(event, path, depth)
-            value = self._node(next(self._events), path if key is None else (*path, key), depth + 1)
-            if key == _MERGE and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+            event = next(self._events)
+            value = self._node(event, path if key is None else (*path, key), depth + 1)
+            if isinstance(event, yaml.CollectionStartEvent) and not event.flow_style:
+                # It begins below its key; who looks for it looks there.
+                value.line = at
+            if key == _MERGE:
                 merged += self._merged(value, path)
             elif key in values:
                 self._report.add(at, (*path, key), f"the key stands twice, in line {keys[key]} too: leave one out")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from awfe.domain.context import Context
-from awfe.domain.step import BaseStep, StepSpec, own_name, save
+from awfe.domain.step import BaseStep, StepSpec, called, save
 from awfe.domain.values import decode, encode
 from awfe.errors import InvalidInput
 
@@ -16,7 +16,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     impl: str
     args: dict[str, Any]
     policies: dict[str, Any]
-    name: str | None = None
+    name: str = ""
 
 
 def saved(given: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def saved(given: Any) -> dict[str, Any]:
         load(given)
         return given
     spec = save(1, given)
-    name = {"name": spec.name} if isinstance(given, BaseStep) and own_name(given) else {}
+    name = {"name": spec.name} if isinstance(given, BaseStep) and called(given) != type(given).__name__ else {}
     return {"impl": spec.impl, "args": decode(spec.args), "policies": decode(spec.policies), **name}
 
 
@@ -34,8 +34,7 @@ def load(given: dict[str, Any]) -> BaseStep:
     try:
         found = msgspec.convert(given, _Saved)
         args = encode(found.args, "args", InvalidInput)
-        made = StepSpec(1, "", found.impl, args, msgspec.json.encode(found.policies)).load()
-        return made if found.name is None else made.named(found.name)
+        return StepSpec(1, found.name, found.impl, args, msgspec.json.encode(found.policies)).load()
     except (LookupError, msgspec.ValidationError) as error:
         msg = f"the step inside: {error.args[0]}"
         raise InvalidInput(msg) from error
