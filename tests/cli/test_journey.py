@@ -12,6 +12,7 @@ ADA = ("--actor", "ada@desk")
 
 
 @pytest.mark.databases("sqlite", "mysql")
+@pytest.mark.timeout(300)  # it starts eighteen processes, one after the other
 async def test_a_night_of_an_operator(awfe: Cli, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     file = book(

@@ -20,6 +20,8 @@ _TEMPLATES: Final = {
     "set": ("set",),
     "subworkflow": ("subworkflow",),
 }
+# In these a list is several words.
+_WORDS: Final = ("shell", "command")
 # What code does to the context nobody can tell without running it.
 _CODE: Final = ("call", "use")
 
@@ -81,7 +83,11 @@ class Known:
             if isinstance(part, Place):
                 above = leaf.value[: leaf.value.find(part.text)].count("\n")
                 line = leaf.line + (leaf.block + above if leaf.block else 0)
-                self.read(str(part.keys[0]), line, path, part.text)
+                name = str(part.keys[0])
+                self.read(name, line, path, part.text)
+                inside = len(parts) > 1 and len(part.keys) == 1 and path[-1] not in _WORDS
+                if inside and self._keys.get(name) == "list":
+                    self._report.add(line, path, f"{part.text} is a list, which can't stand inside of a text")
 
     def _check_key(self, node: Node, path: Path) -> None:
         name = node.value
