@@ -73,7 +73,9 @@ def at_once(workflow: Workflow) -> Workflow:
 
 def replace_path(error: ErrorInfo) -> ErrorInfo:
     """Return an error whose traceback names a file of the example."""
-    return type(error)(error.type, error.message, re.sub(r'File "[^"]*", line \d+', 'File "ops/steps.py", line 18', error.traceback))
+    return type(error)(
+        error.type, error.message, re.sub(r'File "[^"]*", line \d+', 'File "ops/steps.py", line 18', error.traceback)
+    )
 
 
 async def scenes() -> dict[str, Sequence[RenderableType]]:

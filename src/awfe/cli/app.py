@@ -22,7 +22,8 @@ _HELP = """Persisted workflows: run them, see where they stand, mend them, go on
 
 Exit codes: 0 done, 1 error, 2 usage, 3 a step failed, 4 halted, 5 locked, 6 wrong state, 7 not found."""
 
-app = App(name="awfe", help=_HELP, version=awfe.__version__, help_format="plaintext", suppress_keyboard_interrupt=False)
+app = App(name="awfe", help=_HELP, version=awfe.__version__, help_format="plaintext")
+app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
 app.meta.group_parameters = Group("Everywhere", sort_key=100)
 
 _LOOK, _RUN, _MEND, _CARE = (
