@@ -96,6 +96,12 @@ async def test_a_reader_that_goes_away_does_not_end_the_run(awfe: Cli, tmp_path:
     gate.touch()
     ended = await running.end()
     assert (ended.code, ended.err) == (0, "")
+    for command in (["--help"], ["history", "w"], ["watch"]):
+        running = await awfe.start(*command)
+        transport = running.process._transport  # type: ignore[attr-defined]  # as above
+        transport.get_pipe_transport(1).close()
+        ended = await running.end()
+        assert (ended.code, ended.err) == (0, "")
     assert (await awfe("show", "w")).out.startswith("w  completed\n")
 
 

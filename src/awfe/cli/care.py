@@ -65,7 +65,7 @@ async def doctor(*, seat: Here) -> Exit:
     findings: list[Finding] = []
     try:
         findings = await _health().examine(seat.config.url, _settings(seat))
-        if all(each.what != "schema" or each.advice is None for each in findings):
+        if any(each.what == "schema" and each.advice is None for each in findings):
             findings += await _workflows(seat)
     except AwfeError as error:
         if seat.out.as_json:

@@ -1,5 +1,6 @@
 """What a command prints: text for people, one JSON document for programs."""
 
+import io
 import json
 import os
 import sys
@@ -20,15 +21,18 @@ class Out:
         """Print to the streams of this process."""
         self.as_json = as_json
         self.is_gone = False
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a locale may have no ✓
         self.is_terminal = sys.stdout.isatty() and not as_json
         self.console = Console(
             width=None if self.is_terminal else _ENDLESS, highlight=False, soft_wrap=not self.is_terminal
         )
 
-    def show(self, *renderables: RenderableType) -> None:
+    def show(self, *renderables: RenderableType, soft_wrap: bool = False) -> None:
         """Print what rich can render."""
         with self.console.capture() as captured:
-            self.console.print(*renderables, sep="\n")
+            self.console.print(*renderables, sep="\n", soft_wrap=soft_wrap or None)
         text = captured.get()
         if not self.is_terminal:
             # Columns are filled up to their width, which in a file is only in the way.
@@ -38,7 +42,8 @@ class Out:
     def line(self, text: str, style: str = "") -> None:
         """Print a line of text, unless programs read."""
         if not self.as_json:
-            self.show(Text(clean(text), style))
+            # Where a line goes on in the next one, the terminal knows that it is one.
+            self.show(Text(clean(text), style), soft_wrap=True)
 
     def document(self, data: Any) -> None:
         """Print a JSON document on a line of its own."""
@@ -64,9 +69,13 @@ class Out:
             stream.write(text)
             stream.flush()
         except BrokenPipeError:
-            self.is_gone = True
-            # What Python still keeps for this stream goes nowhere, so that it does not complain at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            self.leave(stream)
+
+    def leave(self, stream: IO[str]) -> None:
+        """Write to nowhere from now on."""
+        self.is_gone = True
+        # What Python still keeps for this stream goes nowhere, so that it does not complain at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def clean(text: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from awfe import Engine
 
 _TAIL = 8
+_LONGEST = 4096  # of what is printed without a line's end, so much is kept
 _PER_SECOND = 8
 _FRAME = 5  # the lines of a live table that are neither steps nor output
 _BEGINS = (Cause.RUN, Cause.ROLLBACK, Cause.ATTEMPT_BEGUN)
@@ -47,6 +48,8 @@ class Lines:
         *whole, self._partial = (self._partial + text).split("\n")
         for line in whole:
             self._out.line(f"  | {line}")
+        if len(self._partial) > _LONGEST:
+            self._flush()
 
     def event(self, event: Event) -> None:
         """Print what has happened."""
@@ -132,7 +135,7 @@ class Board:
     def output(self, text: str) -> None:
         """Keep the last lines of what the steps print."""
         first, *more = text.split("\n")
-        self._tail[-1] += first
+        self._tail[-1] = (self._tail[-1] + first)[-_LONGEST:]
         self._tail.extend(more)
 
     def event(self, _event: Event) -> None:

@@ -70,8 +70,8 @@ class Seat:
 
 def sit(db: str | None, modules: list[str], actor: str | None, *, as_json: bool) -> Seat:
     """Return the seat for the options of a command line."""
-    # What stands before an @ may be a password: whoever typed it knows what to type.
-    typed = ("--db", db) if db is not None and "@" not in db else ()
+    # What stands before an @ or after a ? may be a password: whoever typed it knows what to type.
+    typed = ("--db", db) if db is not None and not {"@", "?"}.intersection(db) else ()
     imported = (word for module in modules for word in ("--import", module))
     found = config.load(db, modules, os.environ, Path.cwd())
     return Seat(found, Out(as_json=as_json), actor or login(), (*typed, *imported))

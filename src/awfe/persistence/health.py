@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -153,6 +154,8 @@ class Tables:
 async def tables(url: str, settings: Settings) -> Tables:
     """Return of which version the tables are."""
     database = Database(url, settings, logging.getLogger("awfe"))
+    if _is_missing(database):
+        return Tables(str(database), None, schema.VERSION)
     database.connect(_POOL)
     try:
         return Tables(str(database), await database.read(_version), schema.VERSION)
@@ -163,6 +166,8 @@ async def tables(url: str, settings: Settings) -> Tables:
 async def examine(url: str, settings: Settings) -> list[Finding]:
     """Look at a database; raises what opening an engine on it would, but for the version of its tables."""
     database = Database(url, settings, logging.getLogger("awfe"))
+    if _is_missing(database):
+        return [Finding("database", str(database), "there is no such file; create it: awfe db upgrade")]
     database.connect(_POOL)
 
     async def look(session: AsyncSession) -> list[Finding]:
@@ -180,6 +185,12 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
         return await database.read(look)
     finally:
         await database.close()
+
+
+def _is_missing(database: Database) -> bool:
+    """Tell whether a file of SQLite is not there: to look at it would make it."""
+    name = database.url.database or ""
+    return database.kind == "sqlite" and not name.startswith("file:") and not Path(name).exists()
 
 
 async def _version(session: AsyncSession) -> int | None:
