@@ -261,5 +261,7 @@ class Engine(Reading):
             return intent.make(found, by, self._crew.clock())
 
         async with self._verb(name):
+            # What could not be read back afterwards is refused before anything is changed.
+            await self._reads.workflow(name)
             await self._steering.change(name, make, with_unsaved=intent.takes_unsaved)
             return await self._reads.workflow(name)

@@ -83,7 +83,7 @@ async def test_cell(engine: Engine, world: World, arrange: Arrange, verb: str, s
     plan = await engine.plan("w", name, **arguments)
     assert (await engine.get("w"), await engine.history("w"), world.calls) == (before, history, calls), "it only reads"
     assert (plan.workflow, plan.verb, plan.state) == ("w", name, state)
-    if name in ("run", "start", "restart", "rollback"):
+    if plan.allowed and name in ("run", "start", "restart", "rollback"):
         world.gates["two"].set()
 
     refused = await outcome(engine, world, plan, arguments)

@@ -21,6 +21,7 @@ from awfe.execution.crew import Crew
 from awfe.execution.intents import Intent
 from awfe.execution.recovery import Recovery, declared_rerun
 from awfe.execution.steering import Steering
+from awfe.persistence import specs
 from awfe.persistence.codec import understanding
 from awfe.persistence.glance import glance
 from awfe.persistence.session import Database
@@ -60,10 +61,9 @@ class Planner:
         """Return what a verb would do with these arguments, or why not."""
         decide, arguments = self._bound(verb, arguments)
         try:
-            seen = now = await self._look(name)
+            seen = now = await self._look(name, whole=verb != "delete")
         except WorkflowCorrupt:
             if verb == "delete" and await self._recovery.is_gone(await self._crew.reads.remains(name)):
-                # One that can't be understood may be deleted all the same.
                 return Plan(name, verb, None, None, allowed=True)
             raise
         try:
@@ -93,10 +93,18 @@ class Planner:
             raise InvalidInput(msg) from None
         return decide, dict(arguments)
 
-    async def _look(self, name: str) -> Seen:
+    async def _look(self, name: str, *, whole: bool) -> Seen:
+        """Read a workflow; not `whole`: of one that can't be understood its head will do."""
         await self._steering.leaving(name)
         await self._steering.begun(name)
-        return await glance(self._database, name)
+        try:
+            # What can't be shown is not changed either.
+            await self._crew.reads.workflow(name)
+            return await glance(self._database, name)
+        except WorkflowCorrupt:
+            if whole:
+                raise
+            return Seen(await self._crew.reads.head(name), (), ())
 
     async def _settled(self, seen: Seen) -> tuple[Seen, Seen]:
         """Return a workflow as it is, and as it would be brought to rest first when its runner is gone."""
@@ -112,11 +120,13 @@ class Planner:
         head = seen.head
         if head.state not in ACTIVE:
             return takeover.body_ended(head, self._crew.clock())
-        return self._recovery.taken_over(head, seen.progress, rerun=declared_rerun(seen.specs[head.at - 1]))
+        rerun = _is_understood(seen) and declared_rerun(seen.specs[head.at - 1])
+        return self._recovery.taken_over(head, seen.progress, rerun=rerun)
 
     # --- each takes what the verb takes, and raises what it would
 
     def _run(self, seen: Seen, _by: By) -> Forecast:
+        _understand(seen)
         if self._steering.attached(seen.head.name) is None:
             course.forward(seen.head, seen.specs)
         return Forecast(seen, WorkflowState.COMPLETED)
@@ -124,6 +134,7 @@ class Planner:
     def _rollback(self, seen: Seen, _by: By, *, include_current: bool = False, skip_undo: bool = False) -> Forecast:
         checks.flag("include_current", include_current)
         checks.flag("skip_undo", skip_undo)
+        _understand(seen)
         self._steering.refuse_running(seen.head.name)
         back = course.back(seen.head, seen.specs, current=include_current, skip=skip_undo)
         undone = tuple(back.path(seen.head, seen.progress))
@@ -213,7 +224,7 @@ class Planner:
 
 def _left_to_undo(seen: Seen) -> tuple[int, ...]:
     """Return what a rollback would undo that is halfway."""
-    if not seen.head.undoing or seen.head.position is None:
+    if not seen.head.undoing or seen.head.position is None or not _is_understood(seen):
         return ()
     return tuple(course.Back([_made(spec) for spec in seen.specs]).path(seen.head, seen.progress))
 
@@ -224,3 +235,17 @@ def _made(spec: StepSpec) -> BaseStep:
         return spec.load()
     except (LookupError, InvalidInput):
         return BaseStep()
+
+
+def _understand(seen: Seen) -> None:
+    """Raise `WorkflowCorrupt` where the steps can't be made again for what is saved of them."""
+    for spec in seen.specs:
+        specs.policies_of(seen.head.name, spec)
+
+
+def _is_understood(seen: Seen) -> bool:
+    try:
+        _understand(seen)
+    except WorkflowCorrupt:
+        return False
+    return len(seen.specs) == seen.head.step_count

@@ -5,8 +5,7 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain.foresight import Seen
-from awfe.persistence import specs
-from awfe.persistence.reads import log_of, unsaved, with_steps
+from awfe.persistence.reads import compare, log_of, unsaved, with_steps
 from awfe.persistence.session import Database
 
 
@@ -15,12 +14,10 @@ async def glance(database: Database, name: str) -> Seen:
 
     async def work(session: AsyncSession) -> Seen:
         head, saved = await with_steps(session, name)
-        for spec in saved:
-            specs.arguments_of(name, spec)
-            specs.policies_of(name, spec)
         # Another transaction may have moved it since: what is younger than the head is not looked at.
         log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
         seen = Seen(head, saved, log)
+        compare(head, seen.progress)
         return replace(seen, unsaved=await unsaved(session, head, seen.progress))
 
     return await database.read(work)

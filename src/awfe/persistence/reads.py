@@ -126,9 +126,14 @@ async def locked_with_log(session: AsyncSession, name: str, workflow_id: int | N
         # the new head beside the old lines.
         log = await log_of(session, head)
     progress = replay(log)
-    if head.attempt_started_at is not None and head.attempt < progress.next_attempt(head.at):
-        raise codec.corrupt(name, "awfe_workflow.attempt", f"attempt {head.attempt} runs, and has ended")
+    compare(head, progress)
     return head, progress
+
+
+def compare(head: Head, progress: Progress) -> None:
+    """Raise `WorkflowCorrupt` where a head contradicts its log."""
+    if head.attempt_started_at is not None and head.attempt < progress.next_attempt(head.at):
+        raise codec.corrupt(head.name, "awfe_workflow.attempt", f"attempt {head.attempt} runs, and has ended")
 
 
 async def log_of(session: AsyncSession, head: Head) -> list[Entry]:
