@@ -134,6 +134,13 @@ async def stop(engines: Engines, name: str) -> None:
         await handle
 
 
+async def purge(engines: Engines, name: str) -> None:
+    """Delete it by its age: that it was done is told, however late the answer comes."""
+    await create(engines.direct, name)
+    purged = await engines.through.purge(0, ["pending"], actor="ann")
+    assert (purged.deleted, purged.refused) == ((name,), ())
+
+
 @dataclass(frozen=True)
 class Verb:
     """What is done, from what, in how many COMMITs."""
@@ -156,6 +163,7 @@ VERBS = {
     "update_context": Verb(lambda engines, name: engines.through.update_context(name, {"u": 1}, ["start"]), create),
     "create_workflow": Verb(lambda engines, name: create(engines.through, name), nothing),
     "delete": Verb(lambda engines, name: engines.through.delete(name), create),
+    "purge": Verb(purge, nothing),
 }
 
 # The client of these waits until it gives up, for seconds: of a run, the claim, a checkpoint and the last end will do.
