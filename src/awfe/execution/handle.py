@@ -28,7 +28,8 @@ class Handle:
 
     def __init__(self, name: str, result: Result | None, verbs: Verbs) -> None:
         """Stand for what a run comes to; None when the workflow was completed already."""
-        self.name = name
+        # The one that is kept anyway; the caller's is a string of its own.
+        self.name = name if result is None else result.name
         self._outcome = result
         self._verbs = verbs
         if result is not None:
