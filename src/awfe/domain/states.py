@@ -209,6 +209,10 @@ def allowed_in(verb: Verb) -> tuple[WorkflowState, ...]:
     return tuple(state for state, answer in VERBS[verb].items() if answer not in _REFUSALS)
 
 
+# What `delete` and `purge` may remove.
+DELETABLE = tuple(state for state, answer in VERBS[Verb.DELETE].items() if answer is Answer.CHANGED)
+
+
 def diagram() -> str:
     """Return the transitions as a Mermaid state diagram."""
     arrows: dict[tuple[str, str], list[str]] = {}
