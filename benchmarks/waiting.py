@@ -58,7 +58,7 @@ class Held:
         pool: Any = data.pool
         # A look that the last of them asked for may be under way.
         until = time.monotonic() + SETTLE
-        while pool.checkedout() and time.monotonic() < until:
+        while pool.checkedout() and time.monotonic() < until:  # noqa: ASYNC110 - a pool tells nobody
             await asyncio.sleep(0.05)
         connections = pool.checkedout()
         gc.collect()
