@@ -33,6 +33,7 @@ LOOK_QUERIES = 2
 MAX_RUNNING = 100
 # So many are run before the first look at the memory: caches of statements, pages and classes are no workflow's.
 WARM = 200
+SETTLE = 10.0
 MB = 1e6
 
 
@@ -54,8 +55,12 @@ class Held:
     async def now(cls, engine: Engine) -> "Held":
         """Look, after all garbage is gone."""
         data = engine._database.engine  # noqa: SLF001 - awfe does not tell
-        checked_out: Any = data.pool
-        connections = checked_out.checkedout()
+        pool: Any = data.pool
+        # A look that the last of them asked for may be under way.
+        until = time.monotonic() + SETTLE
+        while pool.checkedout() and time.monotonic() < until:  # noqa: ASYNC110 - a pool tells nobody
+            await asyncio.sleep(0.05)
+        connections = pool.checkedout()
         gc.collect()
         if tracemalloc.is_tracing():
             memory = {"python": tracemalloc.get_traced_memory()[0]}
