@@ -260,19 +260,6 @@ async def test_the_states_of_steps_are_shown_to_those_who_look_by_sql(
     assert [row[0] for row in rows] == states(workflow)
 
 
-async def test_an_undo_that_was_skipped_is_shown_as_done_to_those_who_look_by_sql(
-    engine: Engine, world: World, database: Database
-) -> None:
-    await engine.create_workflow("w", {}, [Undoable("one"), Undoable("two")])
-    await engine.run("w")
-    world.failing["undo two"] = NO
-    with pytest.raises(StepError):
-        await engine.rollback("w")
-    workflow = await engine.rollback("w", skip_undo=True)
-    rows = await database.execute("SELECT state FROM awfe_step_state WHERE workflow = 'w' ORDER BY position")
-    assert [row[0] for row in rows] == states(workflow) == ["undone", "completed"]
-
-
 async def test_who_follows_a_rollback_of_another_engine_hears_of_the_undo(
     engine: Engine, world: World, open_engine: OpenEngine
 ) -> None:
