@@ -9,7 +9,6 @@ import pytest
 from awfe import Context, Engine, Event, InvalidInput, StepError, WorkflowState, step
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.steps import Flaky, Note, World
-from tests.conformance.waiting_steps import Undoable
 from tests.databases import Database
 
 
@@ -201,16 +200,3 @@ async def test_a_broken_redirect_fails_no_step_and_is_logged_once(
         workflow = await engine.run("w")
     assert workflow.steps[0].output == "line 0\nline 1\nline 2\n"
     assert len([r for r in caplog.records if "redirect" in r.getMessage()]) == 1
-
-
-async def test_an_undo_that_was_skipped_is_shown_as_done_to_those_who_look_by_sql(
-    engine: Engine, world: World, database: Database
-) -> None:
-    await engine.create_workflow("w", {}, [Undoable("one"), Undoable("two")])
-    await engine.run("w")
-    world.failing["undo two"] = ValueError("no")
-    with pytest.raises(StepError):
-        await engine.rollback("w")
-    workflow = await engine.rollback("w", skip_undo=True)
-    rows = await database.execute("SELECT state FROM awfe_step_state WHERE workflow = 'w' ORDER BY position")
-    assert [row[0] for row in rows] == [step.state for step in workflow.steps] == ["undone", "completed"]
