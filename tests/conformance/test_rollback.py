@@ -8,10 +8,9 @@ import pytest
 from awfe import Engine, ErrorState, InvalidState, StepError, WorkflowPaused, WorkflowState, WorkflowStopped
 from awfe.domain.decide import Halt
 from tests.conformance.conftest import OpenEngine
-from tests.conformance.helpers import Start, each_kind_of_lock, killed, waits
-from tests.conformance.steps import Hold, Note, World
+from tests.conformance.helpers import Start, each_kind_of_lock, killed
+from tests.conformance.steps import Note, World
 from tests.conformance.waiting_steps import Await, Undoable
-from tests.databases import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -249,55 +248,6 @@ async def test_what_waits_while_paused_can_be_rolled_back(engine: Engine, world:
     workflow = await engine.rollback("w")
     assert (workflow.state, states(workflow)) == ("rolled_back", ["undone", "stopped"])
     assert world.calls == ["one", "two", "undo one"]
-
-
-async def test_the_states_of_steps_are_shown_to_those_who_look_by_sql(
-    engine: Engine, world: World, database: Database
-) -> None:
-    await failed(engine, world)
-    workflow = await engine.rollback("w")
-    rows = await database.execute("SELECT state FROM awfe_step_state WHERE workflow = 'w' ORDER BY position")
-    assert [row[0] for row in rows] == states(workflow)
-
-
-async def test_an_undo_that_was_skipped_is_shown_as_done_to_those_who_look_by_sql(
-    engine: Engine, world: World, database: Database
-) -> None:
-    await engine.create_workflow("w", {}, [Undoable("one"), Undoable("two")])
-    await engine.run("w")
-    world.failing["undo two"] = NO
-    with pytest.raises(StepError):
-        await engine.rollback("w")
-    workflow = await engine.rollback("w", skip_undo=True)
-    rows = await database.execute("SELECT state FROM awfe_step_state WHERE workflow = 'w' ORDER BY position")
-    assert [row[0] for row in rows] == states(workflow) == ["undone", "completed"]
-
-
-async def test_who_follows_a_rollback_of_another_engine_hears_of_the_undo(
-    engine: Engine, world: World, open_engine: OpenEngine
-) -> None:
-    follower = await open_engine(max_running=1)
-    await engine.create_workflow("w", {}, [Undoable("one"), Await("two")])
-    await engine.create_workflow("first", {}, [Hold("first")])
-    followed = await follower.start("w")
-    await waits(follower)
-    first = await follower.start("first")
-    await world.entered["first"].wait()
-    await engine.signal("w", "go")
-    async with asyncio.timeout(30):
-        while follower._steering.control.get("w") is None:
-            await asyncio.sleep(0.01)
-    await engine.pause("w")
-    world.gates["undo one"].clear()
-    world.failing["undo one"] = NO
-    task = asyncio.create_task(engine.rollback("w"))
-    await world.entered["undo one"].wait()
-    world.gates["first"].set()
-    await first
-    world.gates["undo one"].set()
-    for each in (task, followed):
-        with pytest.raises(StepError, match=r"'w' failed to undo step 1 \(Undoable\): ValueError: no"):
-            await each
 
 
 async def test_flags_are_checked(engine: Engine) -> None:
