@@ -111,7 +111,9 @@ def svg(name: str, parts: Sequence[RenderableType]) -> str:
     """Return a picture of a terminal."""
     console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True, highlight=False)
     console.print(*parts, sep="\n")
-    return console.export_svg(title=f"awfe {name}", unique_id=f"awfe-{name}")
+    drawn = console.export_svg(title=f"awfe {name}", unique_id=f"awfe-{name}")
+    # The reader's own font will do: a page of ours asks nobody's server for one.
+    return re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
 
 
 def said(picture: str) -> list[str]:

@@ -47,7 +47,7 @@ async def test_a_night_of_an_operator(awfe: Cli, tmp_path: Path) -> None:
         "steps.py",
         "    looked = true\n",
         "  | looking at the disk\n",
-        "runs step 3 to 6 → completed\n",
+        "runs steps 3 to 6 → completed\n",
         "undoes step 2 → rolled_back\n",
     ):
         assert part in shown, shown

@@ -8,7 +8,8 @@ import pytest
 
 from tests.cli.conftest import Cli, book, use
 
-pytestmark = pytest.mark.databases("sqlite")
+# Each starts many processes, one after the other.
+pytestmark = [pytest.mark.databases("sqlite"), pytest.mark.timeout(300)]
 CTRL_C = "\x03"
 
 

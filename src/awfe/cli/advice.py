@@ -55,7 +55,7 @@ def _acts(plan: Plan) -> bool:
 
 def _effect(plan: Plan) -> str:
     done = [
-        f"{says} step {numbers(chosen)}"
+        f"{says} step{'s' if len(chosen) > 1 else ''} {numbers(chosen)}"
         for action, says in _DOES.items()
         if (chosen := [step for step in plan.steps if step.action == action])
     ]
