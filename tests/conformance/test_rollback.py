@@ -76,6 +76,8 @@ async def test_with_nothing_to_undo_it_is_rolled_back_at_once(engine: Engine, wo
     await engine.run("w")
     assert (await engine.rollback("w")).state == "rolled_back"
     assert world.calls == ["one", "two"]
+    last = (await engine.history("w"))[-1]
+    assert (last.cause, last.step) == ("rollback", None)
 
 
 async def test_an_undo_that_fails_leaves_an_error_from_which_only_a_few_verbs_lead(

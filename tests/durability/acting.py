@@ -103,6 +103,11 @@ class Act(BaseStep, name="tests.Act"):
             raise ValueError(msg)
         return WaitFor("go") if end == "wait" else None
 
+    async def undo(self, ctx: Context) -> None:
+        """Note which step was undone."""
+        ctx.output(f"{ctx.step.position}.{ctx.step.attempt};")
+        ctx["undone"] = f"{ctx.step.position}.{ctx.step.attempt}"
+
 
 def _act(ctx: Context, operations: list[list[str]], when: str) -> None:
     stamp = f"{ctx.step.position}.{ctx.step.attempt} {when}"

@@ -124,7 +124,7 @@ def expected(workflow: model.Workflow) -> dict[str, Any]:
         "context": workflow.context(),
         "initial": workflow.initial,
         "begun": workflow.started,
-        "ended": workflow.state == "completed",
+        "ended": workflow.state in ("completed", "rolled_back"),
         "steps": list(workflow.shown()),
     }
 

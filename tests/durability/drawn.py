@@ -40,6 +40,7 @@ VERBS: Final[dict[str, _Drawn]] = {
     "skip": {"values": VALUES},
     "update_context": {"values": VALUES, "unset": _UNSET},
     "signal": {"payload": st.integers(0, 9)},
+    "rollback": {},
     "recover": {},
     "crash": {},
     "cancel": {"which": st.integers(0, 2)},

@@ -185,6 +185,15 @@ class Workflow:
             else:
                 self._begin()
 
+    def undo(self, position: int, after: str) -> None:
+        """Undo a step."""
+        self.position, self.saved = position, NONE
+        self.attempts[position] = attempt = self.attempts[position] + 1
+        change = Change({"undone": f"{position}.{attempt}"})
+        self.layers.append((position, change))
+        self._attempt_ended("undone", change)
+        self.move("step_undone", after, step=position, attempt=attempt, change=change)
+
     @property
     def halt(self) -> str | None:
         """The state in which the run is to halt."""

@@ -8,7 +8,7 @@ from tests.durability.model_values import NONE, Change, Values
 
 _ANSWERS: Final = {"yes": "yes", "no": "InvalidState", "lock": "WorkflowLocked", "err": "ErrorState", "rerun": "rerun"}
 BAD_INPUT: Final = "InvalidInput"
-_STATES: Final = ("pending", "running", "waiting", "paused", "stopped", "error", "completed")
+_STATES: Final = ("pending", "running", "waiting", "paused", "stopped", "error", "completed", "rolled_back")
 
 
 def _row(cells: str) -> dict[str, str]:
@@ -16,16 +16,17 @@ def _row(cells: str) -> dict[str, str]:
 
 
 TABLE: Final = {
-    #                     pending running waiting paused stopped error completed
-    "run": _row("           yes     lock    yes    yes    rerun   err   yes"),
-    "pause": _row("         no      yes     yes    yes    no      no    no"),
-    "stop": _row("          no      yes     yes    no     yes     no    no"),
-    "reset": _row("         no      lock    no     no     yes     yes   no"),
-    "reset_from": _row("    no      lock    no     yes    yes     yes   yes"),
-    "skip": _row("          yes     lock    no     yes    yes     yes   no"),
-    "update_context": _row("yes     lock    no     yes    yes     yes   no"),
-    "signal": _row("        yes     yes     yes    yes    yes     yes   no"),
-    "delete": _row("        yes     lock    no     yes    yes     yes   yes"),
+    #                     pending running waiting paused stopped error completed rolled_back
+    "run": _row("           yes     lock    yes    yes    rerun   err   yes      err"),
+    "pause": _row("         no      yes     yes    yes    no      no    no       no"),
+    "stop": _row("          no      yes     yes    no     yes     no    no       no"),
+    "reset": _row("         no      lock    no     no     yes     yes   no       no"),
+    "reset_from": _row("    no      lock    no     yes    yes     yes   yes      no"),
+    "skip": _row("          yes     lock    no     yes    yes     yes   no       no"),
+    "update_context": _row("yes     lock    no     yes    yes     yes   no       no"),
+    "rollback": _row("      no      lock    no     yes    yes     yes   yes      no"),
+    "signal": _row("        yes     yes     yes    yes    yes     yes   no       no"),
+    "delete": _row("        yes     lock    no     yes    yes     yes   yes      yes"),
 }
 
 
@@ -93,6 +94,20 @@ def update_context(workflow: Workflow, actor: str, values: Values, unset: frozen
     _changed(workflow, "update_context", workflow.state, actor, (workflow.reached, change))
     workflow.edited |= values.keys() | unset
     workflow.resumable = resumable
+
+
+def roll_back(workflow: Workflow, actor: str) -> None:
+    """Undo the completed steps, the last first; each undo ends well, so nothing else can happen meanwhile."""
+    check(workflow, "rollback")
+    below = workflow.position or len(workflow.deeds) + 1
+    way = [at for at in range(below - 1, 0, -1) if workflow.ended.get(at) == "completed"]
+    after = "rolling_back" if way else "rolled_back"
+    give_up(workflow, after)
+    workflow.move("rollback", after, step=way[0] if way else None, actor=actor)
+    for at in way:
+        workflow.undo(at, "rolling_back" if at != way[-1] else "rolled_back")
+    workflow.position = workflow.step_state = None
+    workflow.resumable = False
 
 
 def _changed(workflow: Workflow, cause: str, after: str, actor: str, layer: tuple[int, Change], **step: int) -> None:

@@ -102,7 +102,7 @@ class FaultSweep:
         """Live undisturbed; returns the calls, and keeps what came of it for comparison."""
         name = f"{self._key}-reference"
         await self.operator.prepare(name)
-        calls, error = await self._live(name, None)
+        calls, error = await self._live(name, None, self._monkeypatch)
         assert error is None
         self._expected = await self._facts(name)
         await self.operator.follow_up([name])
@@ -115,9 +115,7 @@ class FaultSweep:
             print(name)  # what hangs is the last that was printed
             await self.operator.prepare(name)
             with self._monkeypatch.context() as patches:
-                if case.fault in (Fault.HANG_BEFORE, Fault.HANG_AFTER):
-                    impatient(patches)
-                _, error = await self._live(name, case)
+                _, error = await self._live(name, case, patches)
             if case.times is None:
                 if error is not None and not isinstance(error, StoreUnavailable):
                     self.problems.append(f"{name}: raised {error!r}")
@@ -129,7 +127,9 @@ class FaultSweep:
                 self.problems.append(f"{name}: {_difference(facts, self._expected)}")
             await self.operator.follow_up([name])
 
-    async def _live(self, name: str, case: Case | None) -> tuple[list[Call], AwfeError | None]:
+    async def _live(
+        self, name: str, case: Case | None, patches: pytest.MonkeyPatch
+    ) -> tuple[list[Call], AwfeError | None]:
         before = asyncio.all_tasks()
         patience = _IMPATIENT if case and case.times is None else {}
         scenario = self.operator.scenario
@@ -143,6 +143,8 @@ class FaultSweep:
         calls.clear()
         faults = Faults(calls, case.fault, case.number, case.times) if case else None
         if case and case.fault in (Fault.HANG_BEFORE, Fault.HANG_AFTER):
+            # Only from here on: a busy machine is to have the time to arrive.
+            impatient(patches)
             _spare_steps(calls)
         healing = asyncio.create_task(_heal_when_all_wait(engine, faults)) if faults else None
         error: AwfeError | None = None

@@ -21,6 +21,7 @@ FERTILE = {
     "skip": ("pending", "paused", "stopped", "error"),
     "update_context": ("pending", "paused", "stopped", "error"),
     "signal": ("pending", "running", "waiting", "paused", "stopped", "error"),
+    "rollback": ("paused", "stopped", "error", "completed"),
     "create": (),
 }
 INSTEAD = {
@@ -31,6 +32,7 @@ INSTEAD = {
     "stopped": "reset",
     "error": "reset",
     "completed": "reset_from",
+    "rolled_back": "delete",
 }
 
 
@@ -199,6 +201,13 @@ class Verbs(Machine):
             name,
             lambda: self.engine(engine).update_context(name, values, unset, actor=ACTOR),
             lambda workflow: model_verbs.update_context(workflow, ACTOR, values, unset),
+        )
+
+    def rollback(self, engine: int, name: str) -> None:
+        self.call(
+            name,
+            lambda: self.engine(engine).rollback(name, actor=ACTOR),
+            lambda workflow: model_verbs.roll_back(workflow, ACTOR),
         )
 
     def signal(self, engine: int, name: str, *, payload: int) -> None:

@@ -44,7 +44,7 @@ def of_noted(workflow: str, noted: Noted, before: WorkflowState | None, after: W
         workflow,
         noted.at,
         noted.cause,
-        None if noted.cause in _WHOLE else step,
+        None if noted.cause in _WHOLE else step or None,
         noted.attempt,
         before,
         after,
