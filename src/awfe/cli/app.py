@@ -120,10 +120,6 @@ def run(arguments: Sequence[str]) -> int:
     except Declined:
         out.note("nothing was changed")
         return Exit.ERROR
-    except BrokenPipeError:
-        # Whoever read the help has gone away.
-        out.leave(sys.stdout)
-        return Exit.DONE
     except KeyboardInterrupt:
         out.note("interrupted")
         return INTERRUPTED
