@@ -5,8 +5,10 @@ from awfe.domain.functions import step
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.records import (
     Changes,
+    Diff,
     Event,
     Recovered,
+    StepDiff,
     Tombstone,
     Workflow,
     WorkflowStep,
@@ -54,6 +56,7 @@ __all__ = [
     "ConfigError",
     "Context",
     "ContextError",
+    "Diff",
     "Engine",
     "EngineNotOpen",
     "ErrorInfo",
@@ -68,6 +71,7 @@ __all__ = [
     "SchemaOutdated",
     "Settings",
     "Sleep",
+    "StepDiff",
     "StepError",
     "StepLike",
     "StepNotFound",

@@ -16,13 +16,13 @@ from awfe.domain.states import Verb, WorkflowState
 from awfe.domain.step import StepLike
 from awfe.domain.waits import moment
 from awfe.errors import InvalidInput
+from awfe.evolving import Evolving
 from awfe.execution.handle import Handle, Verbs
 from awfe.execution.result import Result
-from awfe.lifecycle import Lifecycle
 from awfe.persistence.writes import Found
 
 
-class Engine(Lifecycle):
+class Engine(Evolving):
     """Creates, runs, steers and reads workflows in one database.
 
     `db` is a URL, the gem's mapping (`adapter`, `host`, …), or a SQLAlchemy `AsyncEngine`, of which awfe only takes the

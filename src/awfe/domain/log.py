@@ -14,7 +14,10 @@ from awfe.domain.states import OUTCOMES, Cause, StepState
 _OF_OUTCOME = {f"step_{outcome}": outcome for outcome in OUTCOMES}
 # What an operator did to the current step gives it a fresh budget of retries.
 _NEW_BUDGET = frozenset(
-    (Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE, Cause.STOP, Cause.ROLLBACK)
+    (
+        *(Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.REPLACE_STEPS),
+        *(Cause.PAUSE, Cause.STOP, Cause.ROLLBACK),
+    )
 )
 _PASSED = (StepState.COMPLETED, StepState.SKIPPED)
 _KEEPS_CHANGES = (None, StepState.COMPLETED, StepState.UNDONE)
@@ -33,7 +36,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Progress:
-    """What the log of a workflow adds up to; `edited`: keys that operators changed since the last attempt."""
+    """What the log of a workflow adds up to.
+
+    `edited`: keys that operators changed since the last attempt. `replaced_rev`: when its steps were replaced last.
+    """
 
     layers: list[tuple[int, Delta]] = field(default_factory=list)
     attempts: dict[int, int] = field(default_factory=dict)
@@ -44,6 +50,7 @@ class Progress:
     failures: int = 0
     interrupts: int = 0
     interrupted_rev: int = -1
+    replaced_rev: int = 0
     undoing: bool = False
 
     def context(self, up_to: int | None = None) -> dict[str, bytes]:
@@ -83,12 +90,8 @@ def _add(progress: Progress, entry: Entry) -> None:
         _reach(progress, position)
     elif cause is Cause.ROLLBACK:
         progress.undoing = True
-    elif cause is Cause.RESET_FROM:
-        progress.undoing = False
-        progress.layers = [layer for layer in progress.layers if layer[0] <= position]
-        progress.resets.append((entry.rev, position + 1))
-        progress.reached = min(progress.reached, position)
-        progress.ended = {p: state for p, state in progress.ended.items() if p <= position}
+    elif cause in (Cause.RESET_FROM, Cause.REPLACE_STEPS):
+        _begin_anew(progress, entry)
     elif cause is Cause.SKIP:
         progress.reached = max(progress.reached, position)
         progress.ended[position] = StepState.SKIPPED
@@ -98,6 +101,19 @@ def _add(progress: Progress, entry: Entry) -> None:
         progress.failures = progress.interrupts = 0
     if entry.delta and outcome in _KEEPS_CHANGES:
         progress.layers.append((position, entry.delta))
+
+
+def _begin_anew(progress: Progress, entry: Entry) -> None:
+    if entry.cause is Cause.REPLACE_STEPS:
+        # They are other steps, whatever was tried in their places.
+        progress.replaced_rev = entry.rev
+        progress.resets.append((entry.rev, entry.position))
+        return
+    progress.undoing = False
+    progress.layers = [layer for layer in progress.layers if layer[0] <= entry.position]
+    progress.resets.append((entry.rev, entry.position + 1))
+    progress.reached = min(progress.reached, entry.position)
+    progress.ended = {p: state for p, state in progress.ended.items() if p <= entry.position}
 
 
 def _reach(progress: Progress, position: int) -> None:

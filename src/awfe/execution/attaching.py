@@ -1,15 +1,14 @@
 """Who awaits a workflow that waits, or that others run: goes on with it when it may, else hears what became of it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from awfe.domain.moves import By, Head
 from awfe.domain.states import ACTIVE, WorkflowState
-from awfe.domain.step import BaseStep, StepSpec
-from awfe.errors import InvalidInput, StepNotFound, WorkflowCorrupt, WorkflowNotFound, WorkflowPaused
+from awfe.errors import StepNotFound, WorkflowCorrupt, WorkflowNotFound, WorkflowPaused
 from awfe.execution import endings
 from awfe.execution.control import Control
-from awfe.execution.course import Forward
+from awfe.execution.course import Forward, load
 from awfe.execution.crew import Crew
 from awfe.execution.recovery import Recovery
 from awfe.execution.result import Result
@@ -56,7 +55,7 @@ class Attaching:
         control = self._control()
         try:
             head, specs = await self._crew.reads.with_steps(head.name)
-            course = Forward(load(head.name, specs), woken=True)
+            course = Forward(load(head.name, specs), head.rev, woken=True)
         except (StepNotFound, WorkflowCorrupt, WorkflowNotFound) as error:
             waiter.result.set(error)
             return
@@ -98,11 +97,3 @@ class Attaching:
                 await self._wake(head, Waiter(name, result, by))
                 return
             await asyncio.sleep(crew.settings.poll_interval)
-
-
-def load(name: str, specs: Sequence[StepSpec]) -> list[BaseStep]:
-    """Make all steps again, so that none is missed when others have run; raises `StepNotFound`."""
-    try:
-        return [spec.load() for spec in specs]
-    except (LookupError, InvalidInput) as error:
-        raise StepNotFound(name, f"{name!r}: {error.args[0]}") from error

@@ -9,15 +9,23 @@ from awfe.domain.claims import Claimant
 from awfe.domain.log import Progress
 from awfe.domain.moves import Head, Move
 from awfe.domain.states import Answer, Verb, WorkflowState
-from awfe.domain.step import BaseStep, can_undo, policies_of
+from awfe.domain.step import BaseStep, StepSpec, can_undo, policies_of
+from awfe.errors import InvalidInput, StepNotFound
 from awfe.persistence.writes import Found
 
 
 class Course(Protocol):
-    """What a run claims, which code of a step it runs, and what comes after it."""
+    """What a run claims, which code of a step it runs, and what comes after it.
+
+    `rev` is the revision of the head with which its steps were read.
+    """
 
     steps: Sequence[BaseStep]
+    rev: int
     undo: bool
+
+    def take(self, steps: Sequence[BaseStep], rev: int) -> None:
+        """Go through other steps: they were replaced since they were read."""
 
     def claim(self, found: Found, claimant: Claimant) -> Move | None:
         """Return the move that begins the run, None where there is nothing to run; raises what refuses it."""
@@ -31,10 +39,15 @@ class Forward:
 
     undo = False
 
-    def __init__(self, steps: Sequence[BaseStep], *, woken: bool = False) -> None:
+    def __init__(self, steps: Sequence[BaseStep], rev: int, *, woken: bool = False) -> None:
         """Go through these steps, all of the workflow."""
-        self.steps = steps
+        self.take(steps, rev)
         self.woken = woken
+
+    def take(self, steps: Sequence[BaseStep], rev: int) -> None:
+        """Go through other steps."""
+        self.steps = steps
+        self.rev = rev
 
     def claim(self, found: Found, claimant: Claimant) -> Move | None:
         """Begin the current step, or look whether what it waits for is there."""
@@ -68,12 +81,17 @@ class Back:
 
     undo = True
 
-    def __init__(self, steps: Sequence[BaseStep], *, current: bool = False, skip: bool = False) -> None:
+    def __init__(self, steps: Sequence[BaseStep], rev: int, *, current: bool = False, skip: bool = False) -> None:
         """Go back through these steps, all of the workflow."""
-        self.steps = steps
-        self._undoable = [at for at, step in enumerate(steps, 1) if can_undo(step)]
+        self.take(steps, rev)
         self._current = current
         self._skip = skip
+
+    def take(self, steps: Sequence[BaseStep], rev: int) -> None:
+        """Go back through other steps."""
+        self.steps = steps
+        self.rev = rev
+        self._undoable = [at for at, step in enumerate(steps, 1) if can_undo(step)]
 
     def claim(self, found: Found, claimant: Claimant) -> Move | None:
         """Begin the undo of the last completed step, or go on where a rollback was halted."""
@@ -87,3 +105,14 @@ class Back:
         """Return what is undone after the current step."""
         below = undoing.Way(self._undoable, progress).below(head.at)
         return below, progress.next_attempt(below or 0)
+
+
+def load(name: str, specs: Sequence[StepSpec]) -> list[BaseStep]:
+    """Make all steps again, so that none is missed when others have run; raises `StepNotFound`."""
+    try:
+        return [spec.load() for spec in specs]
+    except LookupError as error:
+        raise StepNotFound(name, f"{name!r}: {error.args[0]}") from error
+    except InvalidInput as error:
+        todo = "give its new fields a default, or replace the step with replace_steps"
+        raise StepNotFound(name, f"{name!r}: {error}; {todo}") from error

@@ -13,9 +13,9 @@ from awfe.domain.states import ACTIVE, Answer, Verb, WorkflowState
 from awfe.domain.step import policies_of
 from awfe.errors import InvalidState, StepNotFound, WorkflowCorrupt, WorkflowLocked, WorkflowNotFound
 from awfe.execution import endings
-from awfe.execution.attaching import Attaching, load
+from awfe.execution.attaching import Attaching
 from awfe.execution.control import TAKEN, Control
-from awfe.execution.course import Back, Forward
+from awfe.execution.course import Back, Forward, load
 from awfe.execution.crew import Crew
 from awfe.execution.gate import Gate
 from awfe.execution.lookout import Lookout
@@ -64,13 +64,13 @@ class Steering:
         await self._leaving(name)
         if (attached := self._attached(name)) is not None:
             return attached
-        head, specs = await self._crew.reads.with_steps(name)
-        head = await self._recovery.settle(head)
+        read, specs = await self._crew.reads.with_steps(name)
+        head = await self._recovery.settle(read)
         answer = verbs.check(head, Verb.RUN)
         if answer is Answer.RETURNS:
             return None
         # Where others are quicker, who attaches follows them.
-        course = Forward(load(name, specs), woken=answer is Answer.ATTACHES)
+        course = Forward(load(name, specs), read.rev, woken=answer is Answer.ATTACHES)
         if answer is Answer.RUNS_IF_RERUN and not policies_of(course.steps[head.at - 1]).rerun:
             raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
         if answer is Answer.ATTACHES:
@@ -82,10 +82,10 @@ class Steering:
         """Let a workflow be rolled back in the background; refuses what can be known now."""
         await self._leaving(name)
         self._refuse_running(name)
-        head, specs = await self._crew.reads.with_steps(name)
-        head = await self._recovery.settle(head)
+        read, specs = await self._crew.reads.with_steps(name)
+        head = await self._recovery.settle(read)
         verbs.check(head, Verb.ROLLBACK)
-        course = Back(load(name, specs), current=current, skip=skip)
+        course = Back(load(name, specs), read.rev, current=current, skip=skip)
         self._gate.check()
         self._refuse_running(name)
         return self.control.begin(head, course, by, in_line=in_line)
