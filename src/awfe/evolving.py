@@ -7,11 +7,11 @@ from awfe import checks
 from awfe.domain import differences, step
 from awfe.domain.records import Diff, Workflow
 from awfe.domain.step import StepLike, StepSpec
-from awfe.lifecycle import Lifecycle
 from awfe.persistence.replacing import Replacing
+from awfe.reading import Reading
 
 
-class Evolving(Lifecycle):
+class Evolving(Reading):
     """What `Engine` can do about code that has gone on."""
 
     async def diff(self, name: str, steps: Iterable[StepLike]) -> Diff:
