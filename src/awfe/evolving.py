@@ -36,6 +36,8 @@ class Evolving(Reading):
         async with self._verb(name):
             by, given = checks.by(actor, reason), self._specs(steps)
             self._warn_of_main({spec.impl for spec in given if spec.impl.startswith("__main__:")})
+            # What could not be read back afterwards is refused before anything is changed.
+            await self._reads.workflow(name)
             await self._steering.at_rest(name, lambda: self._replacing.replace(name, given, by, self._crew.clock()))
             return await self._reads.workflow(name)
 

@@ -17,7 +17,7 @@ class Program:
         """Define what the text defines, and forget all else."""
         self.end()
         namespace: dict[str, Any] = {"__name__": _MODULE}
-        exec(f"from dataclasses import dataclass\nfrom awfe import BaseStep, step\n{code}", namespace)  # noqa: S102 - of a test
+        exec(f"from dataclasses import asdict, dataclass\nfrom awfe import BaseStep, step\n{code}", namespace)  # noqa: S102 - of a test
         self._defined = namespace
 
     def __getattr__(self, name: str) -> Any:

@@ -11,7 +11,7 @@ from tests.conformance.deploys import Program, program
 
 __all__ = ["program"]
 
-WORK = "    async def work(self, ctx): ctx[type(self).__name__] = dict(vars(self))"
+WORK = "    async def work(self, ctx): ctx[type(self).__name__] = asdict(self)"
 
 
 def cls(name: str, *fields: str, of: str = "BaseStep") -> str:
