@@ -14,16 +14,16 @@ from awfe.domain.records import Purged, Recovered, Workflow
 from awfe.domain.states import ENDED, Verb, WorkflowState
 from awfe.domain.step import StepLike
 from awfe.domain.waits import moment
+from awfe.evolving import Evolving
 from awfe.execution import intents
 from awfe.execution.handle import Handle, Verbs
 from awfe.execution.intents import Intent
 from awfe.execution.result import Result
 from awfe.persistence.purging import Old
 from awfe.persistence.writes import Found
-from awfe.reading import Reading
 
 
-class Engine(Reading):
+class Engine(Evolving):
     """Creates, runs, steers and reads workflows in one database.
 
     `db` is a URL, the gem's mapping (`adapter`, `host`, …), or a SQLAlchemy `AsyncEngine`, of which awfe only takes the

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from awfe import Engine, ErrorState, InvalidState, Workflow, WorkflowLocked, WorkflowNotFound, WorkflowState
+from awfe.domain import registry
 from awfe.domain.states import VERBS, Verb
 from tests.conformance.conftest import Arranged
 from tests.conformance.steps import World
@@ -22,6 +23,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "reset from_step": (INVALID, LOCKED, INVALID, "paused", "paused", "paused", "paused", LOCKED, INVALID),
     "skip": ("paused", LOCKED, INVALID, "paused", "paused", "paused", INVALID, LOCKED, INVALID),
     "update_context": ("pending", LOCKED, INVALID, "paused", "stopped", "error", INVALID, LOCKED, INVALID),
+    "replace_steps": ("pending", LOCKED, INVALID, "paused", "stopped", "error", INVALID, LOCKED, INVALID),
     "rollback": (INVALID, LOCKED, INVALID, *["rolled_back"] * 4, LOCKED, INVALID),
     "signal": ("pending", "running", "completed", "paused", "stopped", "error", INVALID, "rolling_back", INVALID),
     "delete": ("gone", LOCKED, INVALID, "gone", "gone", "gone", "gone", LOCKED, "gone"),
@@ -36,6 +38,13 @@ async def run(engine: Engine, name: str) -> None:
     await task
 
 
+async def replace_steps(engine: Engine, name: str) -> None:
+    """Put one more step to the end, behind those that are there, whatever these are."""
+    saved = (await engine.get(name)).steps
+    steps = [registry.find(step.impl)(**step.args) for step in saved]
+    await engine.replace_steps(name, [*steps, steps[0]])
+
+
 CALLS: dict[str, Callable[[Engine, str], Awaitable[Any]]] = {
     "run": run,
     "pause": lambda engine, name: engine.pause(name),
@@ -44,6 +53,7 @@ CALLS: dict[str, Callable[[Engine, str], Awaitable[Any]]] = {
     "reset from_step": lambda engine, name: engine.reset(name, from_step=1),
     "skip": lambda engine, name: engine.skip(name),
     "update_context": lambda engine, name: engine.update_context(name, {"x": 1}),
+    "replace_steps": replace_steps,
     "rollback": lambda engine, name: engine.rollback(name),
     "signal": lambda engine, name: engine.signal(name, "go"),
     "delete": lambda engine, name: engine.delete(name),

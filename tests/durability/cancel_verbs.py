@@ -215,6 +215,7 @@ VERBS: Final = {
     "restart": Verb(lambda engine, name: engine.restart(name), _failed, between=("paused", "stopped")),
     "skip": Verb(lambda engine, name: engine.skip(name, context={"by": "skip"}), _failed),
     "update_context": Verb(lambda engine, name: engine.update_context(name, {"by": 1}, ["a"]), _failed),
+    "replace_steps": Verb(lambda engine, name: engine.replace_steps(name, [*STEPS, Note("more")]), _failed),
     "delete": Verb(lambda engine, name: engine.delete(name), _failed),
     "signal": Verb(lambda engine, name: engine.signal(name, "go", 1), _waits(Listen())),
     "approve": Verb(lambda engine, name: engine.approve(name), _waits(Approval("Go on?"))),

@@ -161,6 +161,7 @@ VERBS = {
     "reset_from": Verb(lambda engines, name: engines.through.reset(name, from_step=2, context={"r": 1}), complete),
     "skip": Verb(lambda engines, name: engines.through.skip(name, context={"three": "by hand"}), fail),
     "update_context": Verb(lambda engines, name: engines.through.update_context(name, {"u": 1}, ["start"]), create),
+    "replace_steps": Verb(lambda engines, name: engines.through.replace_steps(name, [Note(f"{name} new")] * 2), create),
     "create_workflow": Verb(lambda engines, name: create(engines.through, name), nothing),
     "delete": Verb(lambda engines, name: engines.through.delete(name), create),
     "purge": Verb(purge, nothing),

@@ -57,6 +57,7 @@ def test_what_somebody_did_has_who_and_why() -> None:
         (Cause.RUN, 1),
         (Cause.RESET, 1),
         (Cause.RESET_FROM, 2),
+        (Cause.REPLACE_STEPS, 1),
     ],
 )
 def test_a_line_names_the_step_that_it_is_about(cause: Cause, step: int | None) -> None:

@@ -89,7 +89,10 @@ def test_a_takeover_during_a_delay_is_no_interrupt() -> None:
 
 @pytest.mark.parametrize(
     "cause",
-    [Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE, Cause.ROLLBACK],
+    [
+        *(Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.REPLACE_STEPS),
+        *(Cause.PAUSE, Cause.ROLLBACK),
+    ],
     ids=str,
 )
 def test_a_retry_budget_starts_anew_after_an_operators_verb(cause: Cause) -> None:

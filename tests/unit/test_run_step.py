@@ -130,12 +130,14 @@ async def test_a_context_may_not_grow_beyond_the_limit_in_a_checkpoint(monkeypat
 
 
 async def test_its_own_transaction_is_the_tests() -> None:
-    async with create_async_engine("sqlite+aiosqlite://").connect() as connection:
+    engine = create_async_engine("sqlite+aiosqlite://")
+    async with engine.connect() as connection:
         session = AsyncSession(connection)
         await session.execute(text("CREATE TABLE t (n INTEGER)"))
         await run_step(Insert(), {"n": 7}, session=session)
         assert (await session.scalars(text("SELECT n FROM t"))).all() == [7]
         await session.close()
+    await engine.dispose()
     with pytest.raises(InvalidInput, match="needs a session"):
         await run_step(Insert(), {"n": 7})
 

@@ -26,6 +26,7 @@ CAUSES = {
     Verb.RESET_FROM: Cause.RESET_FROM,
     Verb.SKIP: Cause.SKIP,
     Verb.UPDATE_CONTEXT: Cause.UPDATE_CONTEXT,
+    Verb.REPLACE_STEPS: Cause.REPLACE_STEPS,
     Verb.ROLLBACK: Cause.ROLLBACK,
     Verb.DELETE: Cause.DELETE,
 }
@@ -80,7 +81,7 @@ def test_every_state_can_be_reached_and_left(state: WorkflowState) -> None:
 def test_what_is_allowed_in_the_middle_of_a_rollback_is_allowed_where_one_can_halt() -> None:
     """Forward is not the way any more: no verb that runs, skips or edits a step of it."""
     halted = (WorkflowState.PAUSED, WorkflowState.STOPPED, WorkflowState.ERROR)
-    assert {Verb.RUN, Verb.RESET, Verb.SKIP, Verb.UPDATE_CONTEXT}.isdisjoint(WHILE_UNDOING)
+    assert {Verb.RUN, Verb.RESET, Verb.SKIP, Verb.UPDATE_CONTEXT, Verb.REPLACE_STEPS}.isdisjoint(WHILE_UNDOING)
     for verb in (Verb.ROLLBACK, Verb.RESET_FROM, Verb.DELETE):
         assert set(halted) <= set(allowed_in(verb))
 

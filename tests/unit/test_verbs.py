@@ -49,6 +49,7 @@ reset            invalid  locked   invalid  invalid  CHANGES  CHANGES  invalid  
 reset_from_step  invalid  locked   invalid  CHANGES  CHANGES  CHANGES  CHANGES    locked        invalid
 skip             CHANGES  locked   invalid  CHANGES  CHANGES  CHANGES  invalid    locked        invalid
 update_context   CHANGES  locked   invalid  CHANGES  CHANGES  CHANGES  invalid    locked        invalid
+replace_steps    CHANGES  locked   invalid  CHANGES  CHANGES  CHANGES  invalid    locked        invalid
 rollback         invalid  locked   invalid  BACK     BACK     BACK     BACK       locked        invalid
 signal           STORED   GIVEN    GIVEN    STORED   STORED   STORED   invalid    GIVEN         invalid
 delete           CHANGES  locked   invalid  CHANGES  CHANGES  CHANGES  CHANGES    locked        CHANGES
@@ -122,7 +123,10 @@ def test_in_the_middle_of_a_rollback_forward_is_not_the_way(verb: Verb, state: s
 
 @pytest.mark.parametrize(
     "verb",
-    [Verb.RUN, Verb.RESET, Verb.RESET_FROM, Verb.SKIP, Verb.UPDATE_CONTEXT, Verb.ROLLBACK, Verb.DELETE],
+    [
+        *(Verb.RUN, Verb.RESET, Verb.RESET_FROM, Verb.SKIP, Verb.UPDATE_CONTEXT, Verb.REPLACE_STEPS),
+        *(Verb.ROLLBACK, Verb.DELETE),
+    ],
 )
 def test_a_workflow_is_locked_while_a_fenced_body_lives(verb: Verb) -> None:
     """The message says where."""

@@ -15,7 +15,10 @@ from awfe.domain.states import OUTCOMES, Cause, StepState
 _OF_OUTCOME = {f"step_{outcome}": outcome for outcome in OUTCOMES}
 # What an operator did to the current step gives it a fresh budget of retries.
 _NEW_BUDGET = frozenset(
-    (Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.PAUSE, Cause.STOP, Cause.ROLLBACK)
+    (
+        *(Cause.RESET, Cause.RESET_FROM, Cause.SKIP, Cause.UPDATE_CONTEXT, Cause.REPLACE_STEPS),
+        *(Cause.PAUSE, Cause.STOP, Cause.ROLLBACK),
+    )
 )
 _PASSED = (StepState.COMPLETED, StepState.SKIPPED)
 _KEEPS_CHANGES = (None, StepState.COMPLETED, StepState.UNDONE)
@@ -36,7 +39,7 @@ class Entry:
 class Progress:
     """What the log of a workflow adds up to; `edited`: keys that operators changed since the last attempt.
 
-    `layers` are the lines whose changes are in the context.
+    `layers` are the lines whose changes are in the context; `replaced_rev` is when its steps were replaced last.
     """
 
     layers: list[Entry] = field(default_factory=list)
@@ -48,6 +51,7 @@ class Progress:
     failures: int = 0
     interrupts: int = 0
     interrupted_rev: int = -1
+    replaced_rev: int = 0
     undoing: bool = False
 
     def context(self, up_to: int | None = None) -> dict[str, bytes]:
@@ -98,12 +102,8 @@ def _add(progress: Progress, entry: Entry) -> None:
         _reach(progress, position)
     elif cause is Cause.ROLLBACK:
         progress.undoing = True
-    elif cause is Cause.RESET_FROM:
-        progress.undoing = False
-        progress.layers = [layer for layer in progress.layers if layer.position <= position]
-        progress.resets.append((entry.rev, position + 1))
-        progress.reached = min(progress.reached, position)
-        progress.ended = {p: state for p, state in progress.ended.items() if p <= position}
+    elif cause in (Cause.RESET_FROM, Cause.REPLACE_STEPS):
+        _begin_anew(progress, entry)
     elif cause is Cause.SKIP:
         progress.reached = max(progress.reached, position)
         progress.ended[position] = StepState.SKIPPED
@@ -113,6 +113,19 @@ def _add(progress: Progress, entry: Entry) -> None:
         progress.failures = progress.interrupts = 0
     if entry.delta and outcome in _KEEPS_CHANGES:
         progress.layers.append(entry)
+
+
+def _begin_anew(progress: Progress, entry: Entry) -> None:
+    if entry.cause is Cause.REPLACE_STEPS:
+        # They are other steps, whatever was tried in their places.
+        progress.replaced_rev = entry.rev
+        progress.resets.append((entry.rev, entry.position))
+        return
+    progress.undoing = False
+    progress.layers = [layer for layer in progress.layers if layer.position <= entry.position]
+    progress.resets.append((entry.rev, entry.position + 1))
+    progress.reached = min(progress.reached, entry.position)
+    progress.ended = {p: state for p, state in progress.ended.items() if p <= entry.position}
 
 
 def _reach(progress: Progress, position: int) -> None:

@@ -123,6 +123,70 @@ class Recovered(_Plain):
 
 
 @dataclass(frozen=True, slots=True)
+class StepDiff(_Plain):
+    """A step that is not as it was saved; positions count from 1, `before` among the saved and `after` in the list.
+
+    `was` and `now` hold the arguments that differ, and with its policies `"using"`; one that was reordered may have
+    such too.
+    """
+
+    kind: Literal["added", "removed", "changed", "reordered"]
+    name: str
+    impl: str
+    before: int | None
+    after: int | None
+    was: dict[str, Any] = field(default_factory=dict)
+    now: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Diff(_Plain):
+    """How the saved steps of a workflow differ from a list: true where they do, and what they differ in."""
+
+    steps: tuple[StepDiff, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything differs."""
+        return bool(self.steps)
+
+    def __str__(self) -> str:
+        """Return a line for each step that differs."""
+        return "\n".join(map(_line_of, self.steps))
+
+    def _of(self, kind: str) -> tuple[StepDiff, ...]:
+        return tuple(each for each in self.steps if each.kind == kind)
+
+    @property
+    def added(self) -> tuple[StepDiff, ...]:
+        """Steps that only the list has."""
+        return self._of("added")
+
+    @property
+    def removed(self) -> tuple[StepDiff, ...]:
+        """Steps that only the workflow has."""
+        return self._of("removed")
+
+    @property
+    def changed(self) -> tuple[StepDiff, ...]:
+        """Steps with other arguments or policies, in their place."""
+        return self._of("changed")
+
+    @property
+    def reordered(self) -> tuple[StepDiff, ...]:
+        """Steps that come before or after others than they did."""
+        return self._of("reordered")
+
+
+def _line_of(each: StepDiff) -> str:
+    where = " → ".join(str(position) for position in (each.before, each.after) if position is not None)
+    differs = "".join(
+        f"; {key}: {each.was.get(key, 'not there')!r} → {each.now.get(key, 'not there')!r}"
+        for key in dict.fromkeys((*each.was, *each.now))
+    )
+    return f"{each.kind} {where} {each.name}{differs}"
+
+
+@dataclass(frozen=True, slots=True)
 class Purged(_Plain):
     """What `purge()` did: names of what is deleted, and of what is old but was left, since part of it still runs."""
 

@@ -61,6 +61,7 @@ class Cause(StrEnum):
     RESET_FROM = "reset_from"
     SKIP = "skip"
     UPDATE_CONTEXT = "update_context"
+    REPLACE_STEPS = "replace_steps"
     ROLLBACK = "rollback"
     SIGNAL = "signal"
     APPROVE = "approve"
@@ -78,6 +79,7 @@ class Verb(StrEnum):
     RESET_FROM = "reset from_step"
     SKIP = "skip"
     UPDATE_CONTEXT = "update_context"
+    REPLACE_STEPS = "replace_steps"
     ROLLBACK = "rollback"
     SIGNAL = "signal"
     DELETE = "delete"
@@ -144,6 +146,7 @@ TRANSITIONS = (
     Transition(Cause.RESET_FROM, (_PAUSED, _STOPPED, _ERROR, _COMPLETED), (_PAUSED, _PENDING)),
     Transition(Cause.SKIP, _AT_REST, (_PAUSED, _COMPLETED)),
     *(Transition(Cause.UPDATE_CONTEXT, (state,), (state,)) for state in _AT_REST),
+    *(Transition(Cause.REPLACE_STEPS, (state,), (state,)) for state in _AT_REST),
     Transition(Cause.ROLLBACK, (_PAUSED, _STOPPED, _ERROR, _COMPLETED), (_BACK, _ROLLED_BACK)),
     Transition(Cause.DELETE, (*_AT_REST, _COMPLETED, _ROLLED_BACK), ()),
 )
@@ -192,6 +195,7 @@ VERBS = {
     Verb.RESET_FROM:     _row("no   lock  no   yes   yes    yes  yes   lock  no"),
     Verb.SKIP:           _row("yes  lock  no   yes   yes    yes  no    lock  no"),
     Verb.UPDATE_CONTEXT: _row("yes  lock  no   yes   yes    yes  no    lock  no"),
+    Verb.REPLACE_STEPS:  _row("yes  lock  no   yes   yes    yes  no    lock  no"),
     Verb.ROLLBACK:       _row("no   lock  no   undo  undo   undo undo  lock  no"),
     Verb.SIGNAL:         _row("keep give  give keep  keep   keep no    give  no"),
     Verb.DELETE:         _row("yes  lock  no   yes   yes    yes  yes   lock  yes"),

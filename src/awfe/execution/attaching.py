@@ -55,7 +55,7 @@ class Attaching:
         control = self._control()
         try:
             head, specs = await self._crew.reads.with_steps(head.name)
-            course = Forward(load(head.name, specs), woken=True)
+            course = Forward(load(head.name, specs), head.rev, woken=True)
         except (StepNotFound, WorkflowCorrupt, WorkflowNotFound) as error:
             waiter.result.set(error)
             return

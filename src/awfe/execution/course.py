@@ -15,10 +15,17 @@ from awfe.persistence.writes import Found
 
 
 class Course(Protocol):
-    """What a run claims, which code of a step it runs, and what comes after it."""
+    """What a run claims, which code of a step it runs, and what comes after it.
+
+    `rev` is the revision of the head with which its steps were read.
+    """
 
     steps: Sequence[BaseStep]
+    rev: int
     undo: bool
+
+    def take(self, steps: Sequence[BaseStep], rev: int) -> None:
+        """Go through other steps: they were replaced since they were read."""
 
     def claim(self, found: Found, claimant: Claimant) -> Move | None:
         """Return the move that begins the run, None where there is nothing to run; raises what refuses it."""
@@ -32,10 +39,15 @@ class Forward:
 
     undo = False
 
-    def __init__(self, steps: Sequence[BaseStep], *, woken: bool = False) -> None:
+    def __init__(self, steps: Sequence[BaseStep], rev: int, *, woken: bool = False) -> None:
         """Go through these steps, all of the workflow."""
-        self.steps = steps
+        self.take(steps, rev)
         self.woken = woken
+
+    def take(self, steps: Sequence[BaseStep], rev: int) -> None:
+        """Go through other steps."""
+        self.steps = steps
+        self.rev = rev
 
     def claim(self, found: Found, claimant: Claimant) -> Move | None:
         """Begin the current step, or look whether what it waits for is there."""
@@ -73,12 +85,17 @@ class Back:
 
     undo = True
 
-    def __init__(self, steps: Sequence[BaseStep], *, current: bool = False, skip: bool = False) -> None:
+    def __init__(self, steps: Sequence[BaseStep], rev: int, *, current: bool = False, skip: bool = False) -> None:
         """Go back through these steps, all of the workflow."""
-        self.steps = steps
-        self._undoable = [at for at, step in enumerate(steps, 1) if can_undo(step)]
+        self.take(steps, rev)
         self._current = current
         self._skip = skip
+
+    def take(self, steps: Sequence[BaseStep], rev: int) -> None:
+        """Go back through other steps."""
+        self.steps = steps
+        self.rev = rev
+        self._undoable = [at for at, step in enumerate(steps, 1) if can_undo(step)]
 
     def claim(self, found: Found, claimant: Claimant) -> Move | None:
         """Begin the undo of the last completed step, or go on where a rollback was halted."""
@@ -101,26 +118,32 @@ class Back:
         return below, progress.next_attempt(below or 0)
 
 
-def forward(head: Head, specs: Sequence[StepSpec]) -> Forward | None:
-    """Return the way on from where a workflow stands, None for one that is completed; raises what refuses it."""
+def forward(head: Head, specs: Sequence[StepSpec], rev: int | None = None) -> Forward | None:
+    """Return the way on from where a workflow stands, None for one that is completed; raises what refuses it.
+
+    `rev`: the revision at which the steps were read, where that is not the head's.
+    """
     answer = verbs.check(head, Verb.RUN)
     if answer is Answer.RETURNS:
         return None
     # Where others are quicker, who attaches follows them.
-    course = Forward(load(head.name, specs), woken=answer is Answer.ATTACHES)
+    course = Forward(load(head.name, specs), head.rev if rev is None else rev, woken=answer is Answer.ATTACHES)
     course.check(head, answer)
     return course
 
 
-def back(head: Head, specs: Sequence[StepSpec], *, current: bool, skip: bool) -> Back:
+def back(head: Head, specs: Sequence[StepSpec], rev: int | None = None, *, current: bool, skip: bool) -> Back:
     """Return the way back from where a workflow stands; raises what refuses it."""
     verbs.check(head, Verb.ROLLBACK)
-    return Back(load(head.name, specs), current=current, skip=skip)
+    return Back(load(head.name, specs), head.rev if rev is None else rev, current=current, skip=skip)
 
 
 def load(name: str, specs: Sequence[StepSpec]) -> list[BaseStep]:
     """Make all steps again, so that none is missed when others have run; raises `StepNotFound`."""
     try:
         return [spec.load() for spec in specs]
-    except (LookupError, InvalidInput) as error:
+    except LookupError as error:
         raise StepNotFound(name, f"{name!r}: {error.args[0]}") from error
+    except InvalidInput as error:
+        todo = "give its new fields a default, or replace the step with replace_steps"
+        raise StepNotFound(name, f"{name!r}: {error}; {todo}") from error

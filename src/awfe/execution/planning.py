@@ -226,7 +226,7 @@ def _left_to_undo(seen: Seen) -> tuple[int, ...]:
     """Return what a rollback would undo that is halfway."""
     if not seen.head.undoing or seen.head.position is None or not _is_understood(seen):
         return ()
-    return tuple(course.Back([_made(spec) for spec in seen.specs]).path(seen.head, seen.progress))
+    return tuple(course.Back([_made(spec) for spec in seen.specs], seen.head.rev).path(seen.head, seen.progress))
 
 
 def _made(spec: StepSpec) -> BaseStep:

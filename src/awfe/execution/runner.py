@@ -21,7 +21,7 @@ from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt
 from awfe.execution import endings
 from awfe.execution.asked import Asked
 from awfe.execution.attempt import Attempt, Cut, Work
-from awfe.execution.course import Course
+from awfe.execution.course import Course, load
 from awfe.execution.crew import Crew
 from awfe.execution.endings import Fault
 from awfe.execution.result import Result
@@ -145,7 +145,7 @@ class Run(Asked):
         run_id = secrets.token_hex(16)
 
         def make(found: Found) -> Move | None:
-            if found.head.run_id == run_id or self._halt:
+            if found.head.run_id == run_id or self._halt or found.progress.replaced_rev > self.course.rev:
                 return None
             self._found = found
             crew = self.crew
@@ -154,12 +154,17 @@ class Run(Asked):
 
         writes, workflow_id = self.crew.writes, self.head.id
         found = await surely(lambda: writes.change(self.name, make, workflow_id=workflow_id), self._cancelled)
+        if found.progress.replaced_rev > self.course.rev and not self._halt:
+            head, specs = await surely(partial(self.crew.reads.with_steps, self.name), self._cancelled)
+            self.course.take(load(self.name, specs), head.rev)
+            return await self._claim()
         if found.head.state in ACTIVE and found.head.run_id != run_id:
             # Ours was committed, its answer came late, and somebody has taken over and claimed it since.
             raise LockLost(self.name, f"{self.name!r} was taken over while this run began")
         self.has_claimed = found.head.run_id == run_id
         self.head, self._progress, self._context = found.head, found.progress, found.progress.context()
         self._claimed.set()
+        return None
 
     def _look_at_wait(self) -> Outcome:
         found = self._found

@@ -63,9 +63,9 @@ class Steering:
         await self.leaving(name)
         if (attached := self.attached(name)) is not None:
             return attached
-        head, specs = await self._crew.reads.with_steps(name)
-        head = await self._recovery.settle(head)
-        course = forward(head, specs)
+        read, specs = await self._crew.reads.with_steps(name)
+        head = await self._recovery.settle(read)
+        course = forward(head, specs, read.rev)
         if course is None:
             return None
         if course.woken:
@@ -77,9 +77,9 @@ class Steering:
         """Let a workflow be rolled back in the background; refuses what can be known now."""
         await self.leaving(name)
         self.refuse_running(name)
-        head, specs = await self._crew.reads.with_steps(name)
-        head = await self._recovery.settle(head)
-        course = back(head, specs, current=current, skip=skip)
+        read, specs = await self._crew.reads.with_steps(name)
+        head = await self._recovery.settle(read)
+        course = back(head, specs, read.rev, current=current, skip=skip)
         self._gate.check()
         self.refuse_running(name)
         return self.control.begin(head, course, by, in_line=in_line)

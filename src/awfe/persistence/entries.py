@@ -65,7 +65,7 @@ class Entries:
                     raise WorkflowExists(name, f"there is a workflow {name!r} already") from error
                 return
             made = replace(head, id=result.inserted_primary_key[0])  # type: ignore[attr-defined]  # the result of an INSERT
-            await session.execute(insert(step), [_step_row(made.id, spec) for spec in specs])
+            await session.execute(insert(step), [step_row(made.id, spec) for spec in specs])
             await session.execute(INSERT_EVENT, codec.event_row(made, noted, uid, None))
 
         await self._database.write(work)
@@ -122,7 +122,8 @@ def grave(uid: str, name: str, by: By, now: datetime) -> dict[str, Any]:
     return {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
 
 
-def _step_row(workflow_id: int, spec: StepSpec) -> dict[str, Any]:
+def step_row(workflow_id: int, spec: StepSpec) -> dict[str, Any]:
+    """Return the row of a step."""
     return {
         "workflow_id": workflow_id,
         "position": spec.position,

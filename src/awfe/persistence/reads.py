@@ -191,9 +191,7 @@ class Reads:
     async def with_steps(self, name: str) -> tuple[Head, list[StepSpec]]:
         """Return a head with its saved steps, which can be made again; raises `WorkflowNotFound`."""
         head, saved = await self._database.read(lambda session: with_steps(session, name))
-        for spec in saved:
-            specs.arguments_of(name, spec)
-            specs.policies_of(name, spec)
+        specs.check(name, saved)
         return head, saved
 
     async def workflow(self, name: str) -> Workflow:

@@ -32,6 +32,13 @@ def specs_of(head: Head, rows: Iterable[Sequence[Any]]) -> list[StepSpec]:
     return specs
 
 
+def check(name: str, saved: Iterable[StepSpec]) -> None:
+    """Refuse steps that can't be made again, whatever their classes are; raises `WorkflowCorrupt`."""
+    for spec in saved:
+        arguments_of(name, spec)
+        policies_of(name, spec)
+
+
 def arguments_of(name: str, spec: StepSpec) -> dict[str, Any]:
     """Return the saved arguments of a step; raises `WorkflowCorrupt`."""
     try:

@@ -17,7 +17,10 @@ from awfe.testing.replaying import Replay
 from awfe.testing.rows import row_problems
 
 # Each of these is a move of its own: no attempt ends with it.
-_ALONE: Final = ("created", "run", "attempt_begun", "checkpoint", "step_waiting", "reset", "update_context")
+_ALONE: Final = (
+    *("created", "run", "attempt_begun", "checkpoint", "step_waiting"),
+    *("reset", "update_context", "replace_steps"),
+)
 # With each of these only an attempt may end that waits.
 _GIVES_UP: Final = ("reset_from", "skip", "rollback")
 # Each of these takes a new fencing token; so do a pause and a stop of what waits.
@@ -29,6 +32,7 @@ _TAKES_TOKEN: Final = (
     "reset_from",
     "skip",
     "update_context",
+    "replace_steps",
     "rollback",
     "reject",
 )

@@ -1,0 +1,63 @@
+"""The steps of a workflow that have not run yet are replaced."""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe.domain import events, replacing
+from awfe.domain.moves import By, Move
+from awfe.domain.records import Event
+from awfe.domain.step import StepSpec
+from awfe.persistence import codec, specs
+from awfe.persistence.entries import step_row
+from awfe.persistence.reads import LOCKED_BY_NAME, fetched, found
+from awfe.persistence.schema import step, workflow
+from awfe.persistence.session import Database
+from awfe.persistence.writes import NOTED, put
+
+_SAVED: Final = select(step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies).where(
+    step.c.workflow_id == bindparam("id")
+)
+_REMOVE: Final = delete(step).where(step.c.workflow_id == bindparam("w_id"), step.c.position >= bindparam("first"))
+_COUNT: Final = update(workflow).where(workflow.c.id == bindparam("w_id")).values(step_count=bindparam("count"))
+
+
+class Replacing:
+    """Replaces steps in one database; `tell` gets the lines of the history after each commit."""
+
+    def __init__(self, database: Database, tell: Callable[[Iterable[Event]], None]) -> None:
+        """Write to this database."""
+        self._database = database
+        self._tell = tell
+
+    async def replace(self, name: str, given: Sequence[StepSpec], by: By, now: datetime) -> None:
+        """Replace what has not run yet by what differs of the given steps, whole or not at all."""
+        uid = secrets.token_hex(16)
+        tried = False
+        move: Move | None = None
+
+        async def work(session: AsyncSession) -> None:
+            nonlocal tried, move
+            head = codec.head_of(found(await fetched(session, name, LOCKED_BY_NAME, {"name": name}), name))
+            if tried and (await session.execute(NOTED, {"uid": uid})).one_or_none() is not None:
+                return
+            tried = True
+            saved = specs.specs_of(head, await fetched(session, name, _SAVED, {"id": head.id}))
+            specs.check(name, saved)
+            move = replacing.replaced(head, saved, given, by, now)
+            if move is None or move.noted is None:
+                return
+            first = move.noted.position
+            await session.execute(_REMOVE, {"w_id": head.id, "first": first})
+            if rows := [step_row(head.id, spec) for spec in given[first - 1 :]]:
+                await session.execute(insert(step), rows)
+            await session.execute(_COUNT, {"w_id": head.id, "count": len(given)})
+            assert await put(session, move, uid)  # noqa: S101 - the row is locked: its head is the one just read
+
+        await self._database.write(work)
+        if move is not None:
+            self._tell(events.of_move(move))
