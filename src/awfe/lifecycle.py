@@ -107,6 +107,7 @@ class Lifecycle:
             async with AsyncExitStack() as undone:
                 undone.push_async_callback(self._database.close)
                 await self._database.open()
+                undone.push_async_callback(self._writes.close)
                 if self._lock_database is not self._database:
                     undone.push_async_callback(self._lock_database.close)
                     self._lock_database.connect(_LOCK_POOL)
@@ -142,6 +143,7 @@ class Lifecycle:
             if self._locks is not None:
                 await self._locks.close()
             await self._lock_database.close()
+            await self._writes.close()
             await self._database.close()
 
     async def __aenter__(self) -> Self:

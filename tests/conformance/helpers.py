@@ -61,3 +61,10 @@ async def waits(engine: Engine, name: str = "w") -> None:
 async def causes(engine: Engine, name: str = "w") -> list[str]:
     """Return the causes of a workflow's history."""
     return [str(event.cause) for event in await engine.history(name)]
+
+
+async def all_given_back(engine: Engine) -> None:
+    """Return when no data connection is in use; the one for moves is given back in a moment."""
+    async with asyncio.timeout(10):
+        while engine._database.engine.pool.checkedout():  # type: ignore[attr-defined]  # its pools can tell
+            await asyncio.sleep(0.005)

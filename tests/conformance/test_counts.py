@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine as SyncEngine
 
 from awfe import Context, Engine, step
 from tests.conformance.conftest import OpenEngine
+from tests.conformance.helpers import all_given_back
 from tests.conformance.steps import Hold, Note, World
 from tests.databases import Database
 
@@ -134,7 +135,7 @@ async def test_a_thousand_runs_leave_nothing_behind(database: Database) -> None:
         del handle, handles
         gc.collect()
         assert len(asyncio.all_tasks()) == tasks
-        assert engine._database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # its pools can tell
+        await all_given_back(engine)
         assert list(engine._steering.control) == []
         assert await _held(database) == 0
         files = _descriptors()

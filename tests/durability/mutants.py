@@ -15,7 +15,7 @@ from awfe.domain.moves import Head
 from awfe.errors import LockLost
 from awfe.execution import transactional
 from awfe.execution.tenure import Tenure
-from awfe.persistence import entries, reads, writes
+from awfe.persistence import batch, entries, reads, writes
 from awfe.persistence.locks.shared import SharedLocks
 from awfe.persistence.schema import workflow
 from awfe.persistence.transaction import Transaction
@@ -117,7 +117,7 @@ def _fence_without(monkeypatch: pytest.MonkeyPatch, *binds: str) -> None:
     # One that is always true keeps the parameter in the statement.
     left = [or_(each, same) if _binds(each) & set(binds) else each for each in conditions]
     assert sum(each not in conditions for each in left) == len(binds)
-    values: dict[str, Any] = {name: bindparam(name) for name in writes._MUTABLE}
+    values: dict[str, Any] = {name: bindparam(name) for name in batch.MUTABLE}
     monkeypatch.setattr(writes, "_MOVE", update(workflow).where(*left).values(values))
 
     def same_run(head: Head, other: Head) -> bool:

@@ -17,6 +17,7 @@ from awfe.persistence import session
 from awfe.testing.invariants import violations
 from awfe.testing.proxy import Fault, Proxy, Strike
 from tests.conformance.conftest import QUICK
+from tests.conformance.helpers import all_given_back
 from tests.conformance.steps import Hold, Note, Rerun, World
 from tests.conformance.transactional_steps import Pay, make_table, paid
 from tests.databases import Database
@@ -198,13 +199,6 @@ async def disturb(database: Database, strike: Strike) -> None:
     if strike.fault in HELD:
         await asked_again(database)
         strike.release()
-
-
-async def all_given_back(engine: Engine) -> None:
-    """Return when no connection is in use."""
-    async with asyncio.timeout(10):
-        while engine._database.engine.pool.checkedout():  # type: ignore[attr-defined]  # its pools can tell
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.databases("mysql", "postgresql")

@@ -18,10 +18,11 @@ from awfe.domain.states import Cause, StepState, Verb, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowExists, WorkflowLocked
 from awfe.persistence import codec
+from awfe.persistence.batch import INSERT_EVENT
 from awfe.persistence.reads import LOCKED_BY_NAME, LOCKED_REMAINS, Reads, Remains, fetched, found
 from awfe.persistence.schema import attempt, event, signal, step, tombstone, workflow
 from awfe.persistence.session import Database
-from awfe.persistence.writes import INSERT_EVENT, NOTED, check_size
+from awfe.persistence.writes import NOTED, check_size
 
 _BURIED: Final = select(tombstone.c.id).where(tombstone.c.uid == bindparam("uid"))
 

@@ -55,7 +55,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the signature is SQLAlchemy's
         """Keep the UTC time without its zone, which not every database can keep."""
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+        return None if value is None else self.stored(value)
+
+    @staticmethod
+    def stored(value: datetime) -> datetime:
+        """Return a time as it is kept."""
+        return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the signature is SQLAlchemy's
         """Return an aware time."""

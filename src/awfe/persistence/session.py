@@ -116,7 +116,8 @@ class Database:
         if self.kind == "sqlite":
             event.listen(engine.sync_engine, "begin", _begin)
         self._reading = engine.execution_options(awfe_reads=True)
-        self._line = asyncio.Semaphore(size)
+        # Who holds one of its places may take a connection.
+        self.line = asyncio.Semaphore(size)
 
     async def open(self) -> None:
         """Connect, wait for a database that is not up yet, and create the tables when there are none."""
@@ -176,11 +177,11 @@ class Database:
 
         `work` may be done several times and even after it was committed: it must find that out by itself.
         """
-        return await self.retried(lambda: self._transaction(work), retry_for, self._line)
+        return await self.retried(lambda: self._transaction(work), retry_for, self.line)
 
     async def read(self, work: Work[T], retry_for: float | None = None) -> T:
         """Do a transaction that only reads."""
-        return await self.retried(lambda: self._look(work), retry_for, self._line)
+        return await self.retried(lambda: self._look(work), retry_for, self.line)
 
     async def _transaction(self, work: Work[T]) -> T:
         async with self._session(self.engine) as session:

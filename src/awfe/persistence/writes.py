@@ -8,9 +8,9 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events, takeover, verbs, waiting
@@ -21,6 +21,7 @@ from awfe.domain.records import Event, RequestName
 from awfe.domain.states import ACTIVE, Answer, Cause, Verb, WorkflowState
 from awfe.errors import LockLost
 from awfe.persistence import codec
+from awfe.persistence.batch import INSERT_ATTEMPT, INSERT_EVENT, MUTABLE, fenced, guard
 from awfe.persistence.reads import (
     LOCKED_BY_ID,
     LOCKED_BY_NAME,
@@ -30,32 +31,18 @@ from awfe.persistence.reads import (
     printed,
     unsaved,
 )
-from awfe.persistence.schema import attempt, event, workflow
+from awfe.persistence.schema import event, workflow
 from awfe.persistence.session import Database
 from awfe.persistence.waiting import Sent, sent, take, tell_parent
+from awfe.persistence.writer import Writer
 
-_MUTABLE: Final = [
-    column.name for column in workflow.c if column.name not in ("id", "name", "step_count", "created_at")
-]
-_MOVE: Final = (
-    update(workflow)
-    .where(
-        workflow.c.id == bindparam("w_id"),
-        workflow.c.run_token == bindparam("w_token"),
-        workflow.c.run_id == bindparam("w_run_id"),
-        workflow.c.rev == bindparam("w_rev"),
-        func.coalesce(workflow.c.request, "") == bindparam("w_request"),
-    )
-    .values({name: bindparam(name) for name in _MUTABLE})
-)
+_MOVE: Final = fenced(MUTABLE)
 _ASK: Final = (
     update(workflow)
     .where(workflow.c.id == bindparam("w_id"))
     .values(request=bindparam("request"), stop_grace=bindparam("stop_grace"))
 )
 _REST: Final = update(workflow).where(workflow.c.id == bindparam("w_id")).values(resumable=False, rev=bindparam("rev"))
-_INSERT_ATTEMPT: Final = insert(attempt)
-INSERT_EVENT: Final = insert(event).inline()
 NOTED: Final = select(event.c.id).where(event.c.uid == bindparam("uid")).with_for_update()
 
 
@@ -83,6 +70,7 @@ class Writes:
         """Write to this database."""
         self._database = database
         self._tell = tell
+        self._writer = Writer(database, settled)
 
     async def apply(self, move: Move, retry_for: float) -> Head:
         """Apply a runner's move, waiting for the database as long as it may take.
@@ -90,12 +78,11 @@ class Writes:
         Returns the head after it, or, where a request turned up, the head as it is: its `rev` is still the old one and
         the move must be decided again. Raises `LockLost` when another runner has taken over.
         """
-        uid = secrets.token_hex(16)
+        return self.applied(move, await self._writer.write(move, retry_for))
 
-        async def work(session: AsyncSession) -> Head:
-            return move.after if await put(session, move, uid) else await standing(session, move)
-
-        return self.applied(move, await self._database.write(work, retry_for))
+    async def close(self) -> None:
+        """Give back what is held between moves."""
+        await self._writer.close()
 
     def applied(self, move: Move, head: Head) -> Head:
         """Tell of a runner's move, where it was applied."""
@@ -210,14 +197,7 @@ def check_size(database: Database, delta: Delta, values: dict[str, bytes] | None
 async def put(session: AsyncSession, move: Move, uid: str) -> bool:
     """Write a move where its head still stands; the row that only it can add comes last."""
     before = move.before
-    guard: dict[str, Any] = {
-        "w_id": before.id,
-        "w_token": before.token,
-        "w_run_id": before.run_id,
-        "w_rev": before.rev,
-        "w_request": before.request or "",
-    }
-    result = await session.execute(_MOVE, guard | codec.columns_of(move.after))
+    result = await session.execute(_MOVE, guard(before) | codec.columns_of(move.after))
     if result.rowcount != 1:  # type: ignore[attr-defined]  # the result of an UPDATE
         return False
     if move.signal is not None:
@@ -226,8 +206,13 @@ async def put(session: AsyncSession, move: Move, uid: str) -> bool:
     if move.noted is not None:
         await session.execute(INSERT_EVENT, codec.event_row(move.after, move.noted, uid, before.state))
     if move.ended is not None:
-        await session.execute(_INSERT_ATTEMPT, codec.attempt_row(move, move.ended))
+        await session.execute(INSERT_ATTEMPT, codec.attempt_row(move, move.ended))
     return True
+
+
+async def settled(session: AsyncSession, move: Move, uid: str) -> Head:
+    """Write a move, or find out what stands in its place; returns and raises as `Writes.apply`."""
+    return move.after if await put(session, move, uid) else await standing(session, move)
 
 
 async def standing(session: AsyncSession, move: Move) -> Head:
