@@ -153,7 +153,7 @@ class Run(Asked):
             return self.course.claim(found, claimant)
 
         writes, workflow_id = self.crew.writes, self.head.id
-        found = await surely(lambda: writes.change(self.name, make, workflow_id=workflow_id), self._cancelled)
+        found = await surely(lambda: writes.claim(self.name, make, workflow_id), self._cancelled)
         if found.head.state in ACTIVE and found.head.run_id != run_id:
             # Ours was committed, its answer came late, and somebody has taken over and claimed it since.
             raise LockLost(self.name, f"{self.name!r} was taken over while this run began")

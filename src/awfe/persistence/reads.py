@@ -22,7 +22,7 @@ from awfe.persistence.session import Database
 T = TypeVar("T")
 # Of a workflow that can't be understood: id, owner, run_id, rev. Where they are the same again, nobody has moved it.
 Remains = tuple[Any, ...]
-_W: Final = len(workflow.c)
+HEAD: Final = len(workflow.c)
 _KEY: Final = workflow.c.id
 _id: Final[BindParameter[Any]] = bindparam("id")
 
@@ -38,19 +38,20 @@ _WITH_STEPS: Final = (
 )
 # An attempt's changes count only when it was completed or undone, so the others are not even sent. What is read here
 # is put in order here: a server that sorts rows with long texts does it in a file.
-_ENDED: Final = select(
+ENDED: Final = (
     attempt.c.rev,
     attempt.c.outcome,
     attempt.c.position,
     attempt.c.attempt,
     case((attempt.c.outcome.in_([StepState.COMPLETED.value, StepState.UNDONE.value]), attempt.c.changes)),
-).where(attempt.c.workflow_id == _id)
-_LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
-_NOTED: Final = select(*_LINE).where(event.c.workflow_id == _id)
+)
+_ENDED: Final = select(*ENDED).where(attempt.c.workflow_id == _id)
+LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
+_NOTED: Final = select(*LINE).where(event.c.workflow_id == _id)
 LOCKED_BY_NAME: Final = HEAD_BY_NAME.with_for_update()
 LOCKED_BY_ID: Final = select(workflow).where(workflow.c.id == _id).with_for_update()
 _LOCKED: Final = (
-    select(workflow, *_LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).with_for_update(of=workflow)
+    select(workflow, *LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).with_for_update(of=workflow)
 )
 _LOG_BY_NAME: Final = _LOCKED.where(workflow.c.name == bindparam("name"))
 _LOG_BY_ID: Final = _LOCKED.where(workflow.c.id == _id)
@@ -119,8 +120,8 @@ async def locked_with_log(session: AsyncSession, name: str, workflow_id: int | N
     """Lock a workflow, by id where it is known; returns its head and what its log adds up to."""
     statement = _LOG_BY_NAME if workflow_id is None else _LOG_BY_ID
     rows = await fetched(session, name, statement, {"name": name, "id": workflow_id})
-    head = codec.head_of(found(rows, name)[:_W])
-    log = await _log(session, head, [row[_W:] for row in rows])
+    head = codec.head_of(found(rows, name)[:HEAD])
+    log = entries_of(head, [row[HEAD:] for row in rows], await fetched(session, name, _ENDED, {"id": head.id}))
     if len({entry.rev for entry in log}) <= head.rev:
         # Each revision has a line, so one is missing: a statement that has waited for the lock shows, on PostgreSQL,
         # the new head beside the old lines.
@@ -133,11 +134,12 @@ async def locked_with_log(session: AsyncSession, name: str, workflow_id: int | N
 
 async def log_of(session: AsyncSession, head: Head) -> list[Entry]:
     """Return the log of a workflow, in order."""
-    return await _log(session, head, await fetched(session, head.name, _NOTED, {"id": head.id}))
+    noted = await fetched(session, head.name, _NOTED, {"id": head.id})
+    return entries_of(head, noted, await fetched(session, head.name, _ENDED, {"id": head.id}))
 
 
-async def _log(session: AsyncSession, head: Head, lines: Iterable[Sequence[Any]]) -> list[Entry]:
-    ended = await fetched(session, head.name, _ENDED, {"id": head.id})
+def entries_of(head: Head, lines: Iterable[Sequence[Any]], ended: Iterable[Sequence[Any]]) -> list[Entry]:
+    """Return the log of a workflow, in order, from rows of its events and of its attempts."""
     log = codec.each(head.name, "awfe_attempt", ended, codec.entry_of_attempt)
     log += codec.each(head.name, "awfe_event", lines, codec.entry_of_event)
     entries = [entry for _, entry in sorted(log, key=itemgetter(0))]
@@ -211,7 +213,7 @@ class Reads:
             query = query.where(func.substr(workflow.c.name, 1, len(name_prefix)) == name_prefix)
         if after is not None:
             query = query.where(workflow.c.name > after)
-        return await self.each(query, lambda row: views.summary(codec.head_of(row[:_W]), row))
+        return await self.each(query, lambda row: views.summary(codec.head_of(row[:HEAD]), row))
 
     async def stats(self) -> dict[WorkflowState, int]:
         """Return how many workflows are in each state."""
@@ -279,8 +281,8 @@ class Reads:
 
 async def _with_steps(session: AsyncSession, name: str) -> tuple[Head, list[StepSpec]]:
     rows = await fetched(session, name, _WITH_STEPS, {"name": name})
-    head = codec.head_of(found(rows, name)[:_W])
-    return head, specs.specs_of(head, (row[_W:] for row in rows))
+    head = codec.head_of(found(rows, name)[:HEAD])
+    return head, specs.specs_of(head, (row[HEAD:] for row in rows))
 
 
 def found(rows: Sequence[Any], name: str) -> Any:

@@ -5,7 +5,6 @@ one transaction. A batch is only ever an attempt: whatever goes wrong with it, e
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,12 +56,11 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
 
-    async def write(self, move: Move, retry_for: float) -> Head:
+    async def write(self, move: Move, uid: str, retry_for: float | None) -> Head:
         """Write a move, waiting for the database as long as it may take; returns and raises as `settle` does.
 
         Who is cancelled takes nobody with him: what is being committed then may be committed, as ever.
         """
-        uid = secrets.token_hex(16)
         weight = _weight(move)
         if weight <= _HEAVY:
             answer = await self._submitted(_Submitted(move, uid, weight, asyncio.get_running_loop().create_future()))

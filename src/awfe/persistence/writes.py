@@ -6,6 +6,7 @@ have been committed is done again as a whole, and finds out by its revision or b
 
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -19,9 +20,10 @@ from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName
 from awfe.domain.states import ACTIVE, Answer, Cause, Verb, WorkflowState
-from awfe.errors import LockLost
+from awfe.errors import LockLost, WorkflowError
 from awfe.persistence import codec
 from awfe.persistence.batch import INSERT_ATTEMPT, INSERT_EVENT, MUTABLE, fenced, guard
+from awfe.persistence.glances import Glances
 from awfe.persistence.reads import (
     LOCKED_BY_ID,
     LOCKED_BY_NAME,
@@ -71,6 +73,7 @@ class Writes:
         self._database = database
         self._tell = tell
         self._writer = Writer(database, settled)
+        self._glances = Glances(database)
 
     async def apply(self, move: Move, retry_for: float) -> Head:
         """Apply a runner's move, waiting for the database as long as it may take.
@@ -78,7 +81,7 @@ class Writes:
         Returns the head after it, or, where a request turned up, the head as it is: its `rev` is still the old one and
         the move must be decided again. Raises `LockLost` when another runner has taken over.
         """
-        return self.applied(move, await self._writer.write(move, retry_for))
+        return self.applied(move, await self._writer.write(move, secrets.token_hex(16), retry_for))
 
     async def close(self) -> None:
         """Give back what is held between moves."""
@@ -103,8 +106,38 @@ class Writes:
 
         `make` may return None: then nothing is written. Raises `WorkflowNotFound` and what `make` raises.
         """
+        return await self._change(name, make, secrets.token_hex(16), workflow_id, retry_for, with_unsaved=with_unsaved)
+
+    async def claim(self, name: str, make: Make, workflow_id: int) -> Found:
+        """Do what `change` does, for a runner that has the lock: his move is fenced, and goes with those of others.
+
+        What does not fit to a glance is decided again with the row locked: that waits for what is being committed.
+        """
         uid = secrets.token_hex(16)
-        tried = False
+        made, tried = None, False
+        with suppress(WorkflowError):
+            found = Found(*await self._glances.with_log(name, workflow_id))
+            made = None if found.head.waits else make(found)
+        if made is not None:
+            tried = True
+            with suppress(LockLost):
+                head = await self._writer.write(made, uid, None)
+                if head.rev == made.after.rev:
+                    self._tell(events.of_move(made))
+                    return Found(head, found.progress)
+        return await self._change(name, make, uid, workflow_id, tried=tried)
+
+    async def _change(
+        self,
+        name: str,
+        make: Make,
+        uid: str,
+        workflow_id: int | None,
+        retry_for: float | None = None,
+        *,
+        with_unsaved: bool = False,
+        tried: bool = False,
+    ) -> Found:
         made: Move | None = None
 
         async def work(session: AsyncSession) -> Found:
