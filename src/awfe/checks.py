@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from awfe.domain.moves import By
-from awfe.domain.states import WorkflowState
+from awfe.domain.states import DELETABLE, WorkflowState
 from awfe.domain.step import takes
 from awfe.domain.values import is_storable
 from awfe.errors import ConfigError, InvalidInput
@@ -14,6 +15,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_NAME = 200
 _LONGEST = 366 * 86_400
+_OLDEST = timedelta(days=36_600)
 
 
 def state(given: WorkflowState | str | None) -> WorkflowState | None:
@@ -104,6 +106,30 @@ def seconds(what: str, given: Any) -> None:
     if given is not None and (type(given) not in (int, float) or not 0 <= given <= _LONGEST):
         msg = f"{what}={given!r:.60}: give seconds, from 0 to {_LONGEST}"
         raise InvalidInput(msg)
+
+
+def age(what: str, given: Any) -> timedelta:
+    """Return an age given as a `timedelta` or in seconds."""
+    try:
+        found = given if isinstance(given, timedelta) else timedelta(seconds=given)
+        if type(given) is not bool and timedelta(0) <= found <= _OLDEST:
+            return found
+    except (TypeError, ValueError, OverflowError):
+        pass
+    msg = f"{what}={given!r:.60}: give seconds or a timedelta, from 0 to {_OLDEST.days} days"
+    raise InvalidInput(msg)
+
+
+def deletable(given: Any) -> tuple[WorkflowState, ...]:
+    """Return states by their names; refuses none of them, and those in which a workflow can't be deleted."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        listed: list[Any] = [given]
+    else:
+        listed = list(given)
+    if not listed or any(each not in DELETABLE for each in listed):
+        msg = f"states={given!r:.100}: give some of {', '.join(DELETABLE)}; what runs or waits is not deleted"
+        raise InvalidInput(msg)
+    return tuple(WorkflowState(each) for each in listed)
 
 
 def logger(given: T | None) -> T | None:

@@ -1,28 +1,29 @@
 """The engine: what a program creates, runs, steers and reads workflows with."""
 
 import asyncio
-import builtins
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from awfe import checks
-from awfe.domain import step, verbs
+from awfe.domain import step
 from awfe.domain.delta import Delta
-from awfe.domain.moves import Move
-from awfe.domain.records import Event, Recovered, Tombstone, Workflow, WorkflowSummary
-from awfe.domain.states import Verb, WorkflowState
+from awfe.domain.moves import By, Move
+from awfe.domain.records import Purged, Recovered, Workflow
+from awfe.domain.states import ENDED, Verb, WorkflowState
 from awfe.domain.step import StepLike
 from awfe.domain.waits import moment
-from awfe.errors import InvalidInput
+from awfe.execution import intents
 from awfe.execution.handle import Handle, Verbs
+from awfe.execution.intents import Intent
 from awfe.execution.result import Result
-from awfe.lifecycle import Lifecycle
+from awfe.persistence.purging import Old
 from awfe.persistence.writes import Found
+from awfe.reading import Reading
 
 
-class Engine(Lifecycle):
+class Engine(Reading):
     """Creates, runs, steers and reads workflows in one database.
 
     `db` is a URL, the gem's mapping (`adapter`, `host`, …), or a SQLAlchemy `AsyncEngine`, of which awfe only takes the
@@ -165,19 +166,8 @@ class Engine(Lifecycle):
         Uncommitted changes of the step are dropped, or with `keep_context` taken over; from a step on, all that it and
         later ones changed is dropped. `context` sets values. Raises `InvalidState`, `WorkflowLocked` or `InvalidInput`.
         """
-        by, delta = checks.by(actor, reason), Delta.of({} if context is None else context)
-        checks.flag("keep_context", keep_context)
-        if from_step is not None and keep_context:
-            msg = "keep_context is for the current step: from_step drops what it and later steps changed"
-            raise InvalidInput(msg)
-
-        def make(found: Found) -> Move:
-            now = self._crew.clock()
-            if from_step is not None:
-                return verbs.reset_from(found.head, found.progress, by, now, first=from_step, delta=delta)
-            return verbs.reset(found.head, found.progress, by, now, kept=found.unsaved, delta=delta)
-
-        return await self._change(name, make, with_unsaved=keep_context)
+        intent = intents.reset(from_step, keep_context=keep_context, context=context)
+        return await self._change(name, intent, checks.by(actor, reason))
 
     async def restart(
         self,
@@ -203,10 +193,7 @@ class Engine(Lifecycle):
         reason: str | None = None,
     ) -> Workflow:
         """Pass over the current step, with `context` as what it changed. Raises `InvalidState` or `WorkflowLocked`."""
-        by, delta = checks.by(actor, reason), Delta.of({} if context is None else context)
-        return await self._change(
-            name, lambda found: verbs.skip(found.head, found.progress, by, self._crew.clock(), delta=delta)
-        )
+        return await self._change(name, intents.skip(context=context), checks.by(actor, reason))
 
     async def update_context(
         self,
@@ -218,10 +205,7 @@ class Engine(Lifecycle):
         reason: str | None = None,
     ) -> Workflow:
         """Set and remove keys of the context. Raises `ContextError`, `InvalidState` or `WorkflowLocked`."""
-        by, delta = checks.by(actor, reason), Delta.of(values, unset)
-        return await self._change(
-            name, lambda found: verbs.update_context(found.head, found.progress, by, self._crew.clock(), delta=delta)
-        )
+        return await self._change(name, intents.update_context(values, unset), checks.by(actor, reason))
 
     async def signal(
         self, name: str, topic: str, payload: Any = None, *, actor: str | None = None, reason: str | None = None
@@ -252,46 +236,32 @@ class Engine(Lifecycle):
         async with self._verb(name):
             await self._steering.delete(name, checks.by(actor, reason))
 
-    async def _change(self, name: str, make: Callable[[Found], Move], *, with_unsaved: bool = False) -> Workflow:
-        async with self._verb(name):
-            await self._steering.change(name, make, with_unsaved=with_unsaved)
-            return await self._reads.workflow(name)
-
-    # --- verbs that read
-
-    async def get(self, name: str) -> Workflow:
-        """Return a workflow as it stands."""
-        async with self._verb(name):
-            return await self._reads.workflow(name)
-
-    async def list(
+    async def purge(
         self,
-        state: WorkflowState | str | None = None,
-        name_prefix: str = "",
-        limit: int = 100,
-        after: str | None = None,
-    ) -> builtins.list[WorkflowSummary]:
-        """Return workflows by name in code points, at most `limit`, from the one after the name `after` on.
+        older_than: float | timedelta,
+        states: Iterable[WorkflowState | str] = ENDED,
+        *,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> Purged:
+        """Delete the workflows that have been in one of these states for longer; each leaves a tombstone.
 
-        Those that can't be understood are left out, each with a line in the log.
+        `older_than` is in seconds, or a `timedelta`; `states` may be any in which `delete` is allowed, those of
+        workflows that have ended by default. The workflows that steps have begun go with theirs, and not without it;
+        where one of these still runs or waits, all stay and are `refused`. It is done in batches: one that is cut off
+        has done a part. Raises `InvalidInput`.
         """
+        age, chosen, by = checks.age("older_than", older_than), checks.deletable(states), checks.by(actor, reason)
         async with self._gate.passing():
-            checks.whole("limit", limit)
-            checks.storable("name_prefix", name_prefix)
-            checks.storable("after", after)
-            return await self._reads.summaries(checks.state(state), name_prefix, limit, after)
+            now = self._crew.clock()
+            return await self._purging.purge(Old(chosen, now - age), by, now)
 
-    async def stats(self) -> dict[WorkflowState, int]:
-        """Return how many workflows are in each state."""
-        async with self._gate.passing():
-            return await self._reads.stats()
+    async def _change(self, name: str, intent: Intent, by: By) -> Workflow:
+        def make(found: Found) -> Move:
+            return intent.make(found, by, self._crew.clock())
 
-    async def history(self, name: str) -> builtins.list[Event]:
-        """Return all that happened to a workflow, oldest first."""
         async with self._verb(name):
-            return await self._reads.history(name)
-
-    async def deleted(self) -> builtins.list[Tombstone]:
-        """Return what is left of deleted workflows, oldest first."""
-        async with self._gate.passing():
-            return await self._crew.entries.tombstones()
+            # What could not be read back afterwards is refused before anything is changed.
+            await self._reads.workflow(name)
+            await self._steering.change(name, make, with_unsaved=intent.takes_unsaved)
+            return await self._reads.workflow(name)

@@ -22,11 +22,13 @@ from awfe.execution.crew import Crew, Hook, Log
 from awfe.execution.gate import Gate
 from awfe.execution.line import Line
 from awfe.execution.output import Redirect, writer_to
+from awfe.execution.planning import Planner
 from awfe.execution.secrets import Resolver, Secrets
 from awfe.execution.signals import Signals
 from awfe.execution.steering import Steering
 from awfe.persistence.entries import Entries
 from awfe.persistence.locks import Locks, bell_for, locks_for
+from awfe.persistence.purging import Purging
 from awfe.persistence.reads import Reads
 from awfe.persistence.session import Database
 from awfe.persistence.transaction import transactions
@@ -78,6 +80,8 @@ class Lifecycle:
         )
         self._steering = Steering(self._crew, self._gate)
         self._signals = Signals(self._crew, self._steering)
+        self._purging = Purging(self._database, self._reads, self._announcer.tell)
+        self._planner = Planner(self._crew, self._database, self._steering)
         self._crew.family = Children(self._crew, self._steering)
         self._lock_database = self._database
         if self.settings.lock_url is not None:

@@ -1,6 +1,7 @@
 """Approval: a step that waits for people."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ async def test_who_approved_when_and_why_is_kept(engine: Engine, open_engine: Op
     handle = await engine.start("w")
     await waits(engine)
     assert (await engine.get("w")).steps[0].output == "Restart db1?\n"
+    asked = datetime.now(UTC)
     await other.approve("w", actor="ada", comment="looks good")
     workflow = await handle
     approved = workflow.context["approved"]
@@ -26,6 +28,8 @@ async def test_who_approved_when_and_why_is_kept(engine: Engine, open_engine: Op
     assert world.calls == ["after"]
     event = next(event for event in await engine.history("w") if event.cause == "approve")
     assert (event.actor, event.reason, event.step) == ("ada", "looks good", 1)
+    assert datetime.fromisoformat(approved["at"]) == event.at
+    assert asked <= event.at <= datetime.now(UTC)
 
 
 async def test_a_rejected_step_fails_and_can_be_asked_again(engine: Engine) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.util import await_only
 
 from awfe import (
     ConfigError,
@@ -202,3 +203,33 @@ async def test_who_stands_in_line_for_a_connection_does_not_wait_for_the_databas
         await asyncio.sleep(0.25)
 
     await asyncio.gather(*(engine._database.read(linger) for _ in range(12)))
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+async def test_a_connection_that_can_not_be_rolled_back_is_ended(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """SQLAlchemy would give it back, or leave it to the garbage collector; what was read with it stands."""
+    engine = await open_engine()
+    await engine.create_workflow("w", {}, [Note("one")])
+    pool: Any = engine._database.engine.pool
+    broken: list[Any] = []
+
+    def roll_back(connection: Any) -> None:
+        monkeypatch.undo()
+        broken.append(connection.driver_connection)
+        if how == "hangs":
+            await_only(asyncio.sleep(3600))
+        raise OSError(how)
+
+    monkeypatch.setattr("awfe.persistence.session._CONNECT_LIMIT", 0.1)
+    monkeypatch.setattr(pool._dialect, "do_rollback", roll_back)
+    workflow = await engine.get("w")
+    assert workflow.state == "pending"
+    assert len(broken) == 1
+    for _ in range(engine.settings.pool_size):
+        async with engine._database.engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            assert raw.driver_connection is not broken[0]
+    assert pool.checkedout() == 0
+    assert (await engine.run("w")).state == "completed"

@@ -121,6 +121,7 @@ async def _held(database: Database) -> int:
     return 0
 
 
+@pytest.mark.unmeasured
 async def test_a_thousand_runs_leave_nothing_behind(database: Database) -> None:
     runs = 1_000
     async with Engine(database.url, max_running=20) as engine:
@@ -168,6 +169,7 @@ async def test_a_hundred_run_at_once_with_a_lock_connection_each(
         assert (await handle).state == "completed"
 
 
+@pytest.mark.unmeasured
 async def test_ten_places_serve_a_hundred_in_their_order(open_engine: OpenEngine, world: World) -> None:
     engine = await open_engine(max_running=10)
     for n in range(100):

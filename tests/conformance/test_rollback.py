@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from awfe import Engine, ErrorState, InvalidState, StepError, WorkflowPaused, WorkflowState, WorkflowStopped
+from awfe.domain.decide import Halt
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import Start, each_kind_of_lock, killed
 from tests.conformance.steps import Note, World
@@ -185,6 +186,37 @@ async def test_closing_halts_it_and_recover_goes_on(engine: Engine, open_engine:
     async with asyncio.timeout(30):
         while (await engine.get("w")).state != "rolled_back":
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("halt", [Halt.PAUSE, Halt.SHUTDOWN], ids=str)
+async def test_one_that_halts_while_an_undo_begins_has_not_begun_it(
+    engine: Engine, world: World, monkeypatch: pytest.MonkeyPatch, halt: Halt
+) -> None:
+    await engine.create_workflow("w", {}, [Undoable("one"), Undoable("two")])
+    await engine.run("w")
+    change = engine._crew.writes.change
+
+    async def claimed(name: str, *about: Any, **more: Any) -> Any:
+        found = await change(name, *about, **more)
+        if found.head.state == "rolling_back" and (run := engine._steering.control.get(name)):
+            run.ask(halt)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine._crew.writes, "change", claimed)
+        with pytest.raises(WorkflowPaused):
+            await engine.rollback("w")
+    workflow = await engine.get("w")
+    assert (workflow.state, workflow.position, states(workflow)) == ("paused", 2, ["completed", "pending"])
+    assert world.calls == ["one", "two"]
+    if halt is Halt.SHUTDOWN:
+        assert (await engine.recover()).started == ("w",)
+        workflow = await engine.wait("w")
+    else:
+        assert (await engine.recover()).started == ()
+        workflow = await engine.rollback("w")
+    assert (workflow.state, states(workflow)) == ("rolled_back", ["undone", "undone"])
+    assert world.calls == ["one", "two", "undo two", "undo one"]
 
 
 @each_kind_of_lock

@@ -130,6 +130,20 @@ async def test_a_command_gets_them_and_its_output_is_masked(open_engine: OpenEng
     assert "hunter2" not in await everything(database)
 
 
+async def test_by_env_and_by_input_a_command_gets_one_that_ps_does_not_show(engine: Engine) -> None:
+    look = "cat /proc/$$/cmdline /proc/$PPID/cmdline | tr '\\0' '\\n' | grep -c 'hunter[2]' || :"
+    secret = Secret("T_PASSWORD")
+    steps = [
+        Shell(look, env={"P": secret}, input=secret, save_as="unseen"),
+        Shell(f"{look}; : {{p}}", save_as="seen"),
+    ]
+    await create(engine, *steps, p=secret)
+    context = (await engine.run("w")).context
+    assert context["unseen"] == "0"
+    # As the documentation warns; the supervisor has it, too.
+    assert int(context["seen"]) > 0
+
+
 async def test_output_and_log_are_masked(
     open_engine: OpenEngine, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,7 +9,7 @@ from awfe import Engine, StepError, WorkflowState, WorkflowStopped
 from awfe.steps import SubWorkflow
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import Start, killed, waits
-from tests.conformance.steps import Note, World
+from tests.conformance.steps import Hold, Note, World
 from tests.conformance.waiting_steps import Await, Undoable
 from tests.conformance.worker import Mark
 
@@ -55,6 +55,39 @@ async def test_a_stop_reaches_the_child(engine: Engine, open_engine: OpenEngine)
     with pytest.raises(WorkflowStopped):
         await handle
     assert (await engine.get("c")).state == "stopped"
+
+
+async def test_a_stop_reaches_a_child_that_runs(engine: Engine, open_engine: OpenEngine, world: World) -> None:
+    other = await open_engine()
+    await engine.create_workflow("p", {}, [SubWorkflow("c", [SubWorkflow("g", [Hold("deep")])])])
+    handle = await engine.start("p")
+    await world.entered["deep"].wait()
+    async with asyncio.timeout(30):
+        while {(await engine.get(name)).state for name in ("p", "c")} != {WorkflowState.WAITING}:
+            await asyncio.sleep(0.01)
+    await other.stop("p", actor="ada", reason="enough")
+    with pytest.raises(WorkflowStopped):
+        await handle
+    for name in ("c", "g"):
+        assert (await engine.wait(name)).state == "stopped"
+    assert world.cleaned == ["deep"]
+
+
+async def test_an_undo_that_fails_in_a_child_fails_the_rollback_of_its_parent(
+    engine: Engine, open_engine: OpenEngine, world: World
+) -> None:
+    other = await open_engine()
+    steps = [Undoable("top"), SubWorkflow("c", [Undoable("low"), Undoable("deep")])]
+    await engine.create_workflow("p", {}, steps)
+    await engine.run("p")
+    world.failing["undo low"] = ValueError("no")
+    with pytest.raises(StepError, match=r"'p' failed to undo step 2 \(SubWorkflow\): .*'c' failed to undo step 1"):
+        await other.rollback("p")
+    assert [(await engine.get(name)).state for name in ("p", "c")] == ["error", "error"]
+    world.failing.clear()
+    assert (await other.rollback("p")).state == "rolled_back"
+    assert (await engine.get("c")).state == "rolled_back"
+    assert world.calls[3:] == ["undo deep", "undo low", "undo low", "undo top"]
 
 
 async def test_a_reset_from_its_step_begins_another(engine: Engine, world: World) -> None:

@@ -3,9 +3,9 @@
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from awfe import (
@@ -16,7 +16,9 @@ from awfe import (
     StepError,
     TransactionalStep,
 )
+from awfe.steps import Sql
 from awfe.testing.invariants import violations
+from tests.conformance.conftest import OpenEngine
 from tests.conformance.steps import Note, World
 from tests.conformance.transactional_steps import PAY, Doing, Pay, doing, in_use, make_table, paid
 from tests.databases import Database
@@ -208,6 +210,28 @@ async def test_a_deferred_constraint_is_the_steps_error(engine: Engine, database
     assert isinstance(failed.value.__cause__, IntegrityError)
     assert (await engine.get("w")).steps[0].state == "error"
     assert await paid(database) == []
+
+
+@pytest.mark.databases("sqlite")
+async def test_what_fails_in_the_commit_is_the_steps_error(open_engine: OpenEngine, database: Database) -> None:
+    """SQLite can't be asked before."""
+    theirs = create_async_engine(database.url)
+    event.listen(theirs.sync_engine, "connect", lambda driver, _: driver.execute("PRAGMA foreign_keys = ON").close())
+    engine = await open_engine(theirs)
+    await database.execute("CREATE TABLE bill (name TEXT REFERENCES taken (name) DEFERRABLE INITIALLY DEFERRED)")
+    steps = [Sql("INSERT INTO bill VALUES (:name)").using(retry=Retry(attempts=2)), Note("after")]
+    await engine.create_workflow("w", {"name": "x"}, steps)
+    with pytest.raises(StepError, match=r"IntegrityError: .*FOREIGN KEY constraint failed") as failed:
+        await engine.run("w")
+    assert isinstance(failed.value.__cause__, IntegrityError)
+    assert await database.execute("SELECT * FROM bill") == []
+    workflow = await engine.get("w")
+    assert (workflow.state, workflow.steps[0].state, workflow.steps[0].attempt) == ("error", "error", 2)
+    await database.execute("INSERT INTO taken VALUES ('x')")
+    assert (await engine.restart("w")).state == "completed"
+    assert await database.execute("SELECT * FROM bill") == [("x",)]
+    assert await violations(database.url) == []
+    await theirs.dispose()
 
 
 class Base(DeclarativeBase):

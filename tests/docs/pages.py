@@ -81,7 +81,7 @@ class Reader:
             del sys.modules[self._module.__name__]
 
     def _do(self, block: Block, runner: asyncio.Runner) -> None:
-        if block.language == "python" and block.title:
+        if block.language in ("python", "yaml", "toml") and block.title:
             (self._directory / block.title).write_text(block.text)
         elif block.language == "python":
             self._printed = self._run(block, runner)

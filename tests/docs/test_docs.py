@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import awfe
-from awfe import errors
+from awfe import errors, steps
 from tests.docs.pages import DOCS, GENERATED, PAGES, ROOT, Reader, blocks, prose
 
 QUICKSTART = ROOT / "examples" / "quickstart.py"
@@ -60,6 +60,17 @@ def test_every_error_is_shown_once() -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     shown = re.findall(r"^::: awfe\.(\w+)$", (DOCS / "reference.md").read_text(), re.MULTILINE)
     assert sorted(shown) == sorted(set(awfe.__all__) - vars(errors).keys())
+
+
+def test_every_step_has_a_page_with_an_example() -> None:
+    shown = {
+        name: page
+        for page in (DOCS / "steps").glob("*.md")
+        for name in re.findall(r"^::: awfe\.steps\.(\w+)$", page.read_text(), re.MULTILINE)
+    }
+    public = {name: getattr(steps, name) for name in steps.__all__}
+    assert shown.keys() == {name for name, value in public.items() if not issubclass(value, Exception)}
+    assert set(shown.values()) <= set(WITH_CODE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -1,201 +1,15 @@
-"""What the sweeps disturb at each of its calls to the database: short lives of one workflow, and the steps they run.
+"""What the sweeps disturb at each of its calls to the database: short lives of one workflow.
 
-A scenario is acted by `Actor`, in a process that is about to die or in one whose calls fail. Steps and actor leave
-marks in a file, written before anything else goes on: what the process was told, whatever the database says later.
+A scenario is acted by `Actor`, in a process that is about to die or in one whose calls fail.
 """
 
 import asyncio
-import os
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from awfe import BaseStep, Context, Engine, Handle, Retry, StepError, TransactionalStep, WorkflowHalted
-
-
-class Stage:
-    """Where the steps of this process leave their marks; `holding`: whether steps wait at their gates."""
-
-    now: ClassVar["Stage"]
-
-    def __init__(self, directory: Path, *, holding: bool) -> None:
-        self.holding = holding
-        self.entered: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self.gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._directory = directory
-
-    def mark(self, workflow: str, text: str) -> None:
-        """Add a line to the marks of a workflow; it is written when this returns."""
-        descriptor = os.open(self._directory / workflow, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(descriptor, f"{text}\n".encode())
-        os.close(descriptor)
-
-    def mark_once(self, workflow: str, text: str) -> None:
-        """Add a line that is not there yet."""
-        if text.split() not in self.marks(workflow):
-            self.mark(workflow, text)
-
-    def marks(self, workflow: str) -> list[list[str]]:
-        """Return the marks of a workflow, each split into words."""
-        path = self._directory / workflow
-        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-
-    async def hold(self, workflow: str, *, stubborn: bool) -> None:
-        """Wait until the gate opens; a stubborn step does not let itself be cancelled."""
-        self.entered[workflow].set()
-        gate = self.gates[workflow]
-        while self.holding and not gate.is_set():
-            try:
-                await gate.wait()
-            except asyncio.CancelledError:
-                if not stubborn:
-                    raise
-
-
-@dataclass
-class Act(BaseStep, name="tests.sweep.Act"):
-    """Leaves marks, saves so many checkpoints, fails in its first attempts, and sets values."""
-
-    sets: dict[str, Any] = field(default_factory=dict)
-    saves: int = 0
-    fails: int = 0
-    holds: bool = False
-    stubborn: bool = False
-
-    async def work(self, ctx: Context) -> None:
-        """Do all that."""
-        stage, name, attempt = Stage.now, ctx.workflow, ctx.step.attempt
-        at = f"{ctx.step.position} {attempt}"
-        stage.mark(name, f"begin {at}")
-        for n in range(self.saves):
-            ctx["saved"] = [*ctx.get("saved", []), f"{at} {n}"]
-            await ctx.checkpoint()
-            stage.mark(name, f"saved {at} {n}")
-        ctx.update(self.sets)
-        ctx[f"by{ctx.step.position}"] = attempt
-        if self.holds:
-            await stage.hold(name, stubborn=self.stubborn)
-        if attempt <= self.fails:
-            message = f"attempt {attempt} fails"
-            raise ValueError(message)
-        stage.mark(name, f"end {at}")
-
-
-@dataclass
-class Again(Act, name="tests.sweep.Again"):
-    """The same, and may be repeated after an interruption."""
-
-    on_interrupt = "rerun"
-
-
-@dataclass
-class Pay(TransactionalStep, name="tests.sweep.Pay"):
-    """Writes a row, and fails in its first attempts; its code may run more than once in one of them."""
-
-    sets: dict[str, Any] = field(default_factory=dict)
-    fails: int = 0
-    holds: bool = False
-
-    async def work(self, ctx: Context, session: AsyncSession) -> None:
-        """Do all that."""
-        stage, name, attempt = Stage.now, ctx.workflow, ctx.step.attempt
-        at = f"{ctx.step.position} {attempt}"
-        stage.mark_once(name, f"begin {at}")
-        await session.execute(_PAY, {"name": name, "position": ctx.step.position})
-        ctx.update(self.sets)
-        ctx[f"by{ctx.step.position}"] = attempt
-        if self.holds:
-            await stage.hold(name, stubborn=False)
-        if attempt <= self.fails:
-            message = f"attempt {attempt} fails"
-            raise ValueError(message)
-        stage.mark_once(name, f"end {at}")
-
-
-PAID = "CREATE TABLE IF NOT EXISTS sweep_paid (name VARCHAR(200) NOT NULL, position INTEGER NOT NULL)"
-_PAY = text("INSERT INTO sweep_paid (name, position) VALUES (:name, :position)")
-
-
-@dataclass(frozen=True)
-class Deed:
-    """A verb that leaves one line in the history, of this cause; an operator repeats it when it is not there."""
-
-    verb: str
-    cause: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-
-class Actor:
-    """Acts on one workflow; what it asked for and what it was told are marks."""
-
-    def __init__(self, engine: Engine, name: str, scenario: "Scenario") -> None:
-        self.engine = engine
-        self.name = name
-        self.scenario = scenario
-        self.handle: Handle | None = None
-
-    async def told(self, what: str, answer: Awaitable[Any]) -> None:
-        """Await an answer; marks what was asked before, and the answer after."""
-        Stage.now.mark(self.name, f"ask {what}")
-        try:
-            state = getattr(await answer, "state", "-")
-        except StepError:
-            state = "error"
-        except WorkflowHalted as halted:
-            state = halted.state
-        Stage.now.mark(self.name, f"ack {what} {state}")
-
-    async def do(self, deed: Deed) -> None:
-        """Do it."""
-        await self.told(deed.cause, getattr(self.engine, deed.verb)(self.name, **deed.arguments))
-
-    async def run(self) -> None:
-        """Do all deeds of the scenario, then run."""
-        for deed in self.scenario.deeds:
-            await self.do(deed)
-        await self.told("run", self.engine.run(self.name))
-
-    async def begin(self) -> None:
-        """Let it run until its held step waits."""
-        self.handle = await self.engine.start(self.name)
-        await Stage.now.entered[self.name].wait()
-
-    async def rest(self) -> None:
-        """Open the gate, and wait until it rests."""
-        Stage.now.gates[self.name].set()
-        await self.told("rest", self._rested())
-
-    async def _rested(self) -> Any:
-        assert self.handle is not None
-        return await self.handle
-
-
-async def _nothing(_actor: Actor) -> None:
-    """Stand for no arrival."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One life: its steps, how it is prepared, and what is done to it while its calls are disturbed.
-
-    `prepared`: what another engine brought it to. `arrive`: what the acting engine does undisturbed. `after`: the
-    state that undisturbed acting leads to, None when the workflow is gone. `context`: what it has in the end, when an
-    operator has brought it to its completion, besides what steps and the history tell.
-    """
-
-    steps: tuple[BaseStep, ...]
-    act: Callable[[Actor], Awaitable[None]]
-    context: dict[str, Any]
-    prepared: str = "created"
-    arrive: Callable[[Actor], Awaitable[None]] = _nothing
-    deeds: tuple[Deed, ...] = ()
-    after: str | None = "completed"
-    settings: dict[str, Any] = field(default_factory=dict)
+from awfe import BaseStep, Retry
+from awfe.domain.decide import LONG_DELAY
+from tests.durability.sweep_actor import Actor, Deed, Scenario, nothing
+from tests.durability.sweep_steps import Act, Again, Asks, Pay, Polls, Stage, Sub, Undoes, Waits, child_of
 
 
 async def _pause(actor: Actor) -> None:
@@ -210,11 +24,40 @@ async def _stop(actor: Actor) -> None:
 
 async def _fence(actor: Actor) -> None:
     await actor.do(Deed("stop", "stop", {"grace": 0}))
-    await actor.told("rest", actor._rested())
+    await actor.told("rest", actor.rested())
     Stage.now.gates[actor.name].set()
 
 
-async def _delete(actor: Actor) -> None:
+async def _do_and_rest(actor: Actor) -> None:
+    for deed in actor.scenario.deeds:
+        await actor.do(deed)
+    await actor.rest()
+
+
+async def _run_until_it_waits(actor: Actor) -> None:
+    await actor.begin_to_wait()
+    await _close(actor)
+
+
+async def _run_with_child(actor: Actor) -> None:
+    actor.handle = await actor.engine.start(actor.name)
+    await actor.look()
+    await actor.rest()
+
+
+async def _begin_child(actor: Actor) -> None:
+    actor.handle = await actor.engine.start(actor.name)
+    await Stage.now.entered[child_of(actor.name)].wait()
+    while actor.engine._steering.control.waiting.get(actor.name) is None:
+        await asyncio.sleep(0.001)
+
+
+async def _stop_with_child(actor: Actor) -> None:
+    await _stop(actor)
+    await actor.engine.wait(child_of(actor.name))
+
+
+async def _do(actor: Actor) -> None:
     await actor.do(actor.scenario.deeds[0])
 
 
@@ -240,6 +83,11 @@ A, B, C = Act({"a": 1}), Act({"b": 2}), Act({"c": 3})
 ALL = {"start": 0, "a": 1, "b": 2, "c": 3}
 HELD = (A, Act({"b": 2}, holds=True), C)
 SOON = {"shutdown_grace": 0.0}
+START_A_C = {"start": 0, "a": 1, "c": 3}
+# Its delay makes it wait; who checks lets it be over.
+LATER = (A, Act({"b": 2}, fails=1).using(retry=Retry(attempts=2, wait=LONG_DELAY)), C)
+ASKS = Asks("Go on?")
+IT_WAITS: dict[str, Any] = {"arrive": Actor.begin_to_wait}
 
 
 def _between(cls: type[Act] = Act, **about: Any) -> tuple[BaseStep, ...]:
@@ -249,6 +97,21 @@ def _between(cls: type[Act] = Act, **about: Any) -> tuple[BaseStep, ...]:
 def _run_after(deed: Deed, context: dict[str, Any], prepared: str = "error", **about: Any) -> Scenario:
     steps = _between(fails=1) if prepared == "error" else _between()
     return Scenario(steps, Actor.run, context, prepared=prepared, deeds=(deed,), **about)
+
+
+def _signal(payload: int) -> Deed:
+    return Deed("signal", "signal", {"topic": "go", "payload": payload})
+
+
+def _roll_back(
+    steps: tuple[BaseStep, ...], context: dict[str, Any], how: dict[str, Any] | None = None, **about: Any
+) -> Scenario:
+    deeds = (Deed("rollback", "rollback", how or {}),)
+    return Scenario(steps, _do, context, **{"deeds": deeds, "after": "rolled_back", "end": "rolled_back", **about})
+
+
+def _child(*steps: BaseStep, end: str = "completed") -> Scenario:
+    return Scenario(steps, nothing, {"a": 1, "b": 2}, prepared="nothing", end=end)
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -277,7 +140,7 @@ SCENARIOS: dict[str, Scenario] = {
         {"a": 1, "b": 2, "c": 3, "edited": 1},
         "created",
     ),
-    "delete": Scenario(_between(), _delete, {}, prepared="completed", deeds=(Deed("delete", "delete"),), after=None),
+    "delete": Scenario(_between(), _do, {}, prepared="completed", deeds=(Deed("delete", "delete"),), after=None),
     "recover": Scenario(HELD, _recover, ALL, prepared="orphan", after="error"),
     "rerun": Scenario(_between(Again, holds=True), _recover, ALL, prepared="orphan"),
     "close": Scenario(HELD, _close, ALL, arrive=Actor.begin, after="error", settings=SOON),
@@ -292,4 +155,43 @@ SCENARIOS: dict[str, Scenario] = {
         (A, Pay({"b": 2}, holds=True), C), _close, ALL, arrive=Actor.begin, after="paused", settings=SOON
     ),
     "close_between": Scenario(HELD, _close_between, ALL, arrive=Actor.begin, after="paused"),
+    "waits": Scenario((Waits(), Polls(), C), Actor.run, {"start": 0, "looks": 2, "c": 3}),
+    "retries_later": Scenario(LATER, _run_until_it_waits, ALL, after="waiting"),
+    "takes_up": Scenario(LATER, _recover, ALL, prepared="orphan", leave=Actor.begin_to_wait),
+    "signal": Scenario((A, Waits("go"), C), _do_and_rest, {**START_A_C, "go": 1}, deeds=(_signal(1),), **IT_WAITS),
+    "signals": Scenario(
+        (Waits("go", "first"), Waits("go", "second"), C),
+        Actor.run,
+        {"start": 0, "c": 3, "first": 1, "second": 2},
+        deeds=(_signal(1), _signal(2)),
+    ),
+    "approve": Scenario((A, ASKS, C), _do_and_rest, START_A_C, deeds=(Deed("approve", "approve"),), **IT_WAITS),
+    "reject": Scenario(
+        (A, ASKS, C), _do_and_rest, START_A_C, deeds=(Deed("reject", "reject"),), after="error", **IT_WAITS
+    ),
+    "pause_waiting": Scenario(LATER, _pause, ALL, after="paused", **IT_WAITS),
+    "stop_waiting": Scenario(LATER, _stop, ALL, after="stopped", **IT_WAITS),
+    "rollback": _roll_back((Undoes({"a": 1}, undo_saves=1), B, Undoes({"c": 3})), ALL, prepared="completed"),
+    "undo_fails": _roll_back(
+        (Undoes({"a": 1}), Undoes({"b": 2}, undo_fails=2), Undoes({"c": 3}, fails=1)),
+        {"start": 0, "a": 1, "b": 2},
+        {"include_current": True},
+        prepared="error",
+        after="error",
+    ),
+    "child": Scenario((A, Sub("child", [A, B], context={}), C), _run_with_child, START_A_C, child=_child(A, B)),
+    "stop_child": Scenario(
+        (A, Sub("child", [A, Act({"b": 2}, holds=True)], context={}), C),
+        _stop_with_child,
+        START_A_C,
+        arrive=_begin_child,
+        after="stopped",
+        child=_child(A, B),
+    ),
+    "undo_child": _roll_back(
+        (Undoes({"a": 1}), Sub("child", [Undoes({"a": 1}), Undoes({"b": 2})], context={}), C),
+        START_A_C,
+        prepared="completed",
+        child=_child(Undoes({"a": 1}), Undoes({"b": 2}), end="rolled_back"),
+    ),
 }

@@ -9,10 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from awfe import Event, Workflow
-from tests.durability.scenarios import Pay, Scenario
+from awfe.domain.step import can_undo
+from tests.durability.sweep_actor import Deed, Scenario, nothing
+from tests.durability.sweep_steps import Pay
 
 Marks = Sequence[Sequence[str]]
-_VERBS = ("pause", "stop", "reset", "reset_from", "skip", "update_context")
+_VERBS = (
+    *("pause", "stop", "reset", "reset_from", "skip", "update_context"),
+    *("signal", "approve", "reject", "rollback"),
+)
+# These may be repeated when they were interrupted.
+_RERUN = ("tests.sweep.Again", "tests.sweep.Pay", "tests.sweep.Asks", "tests.sweep.Sub")
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,7 @@ class Left:
     between: bool
     position: int | None
     attempt: int
+    step_state: str | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ def after_the_crash(life: Life) -> Iterator[str]:
     yield from _verbs(life)
     yield from _steps(life)
     yield from _interrupted(life, life.left)
+    yield from _waited(life, life.left)
     yield from _paid(life)
 
 
@@ -65,6 +74,9 @@ def _told(life: Life) -> Iterator[str]:
 
 
 def _verbs(life: Life) -> Iterator[str]:
+    if life.scenario.act is nothing:
+        # Its parent's steps did it, and leave no marks of that.
+        return
     stored = Counter(event.cause.value for event in life.history)
     for verb in _VERBS:
         asked = sum(mark[:2] == ["ask", verb] for mark in life.marks)
@@ -91,13 +103,13 @@ def _interrupted(life: Life, left: Left) -> Iterator[str]:
     """Yield what the recovery made of a step in the middle of which the process died."""
     assert life.workflow is not None
     state = life.workflow.state
-    if left.state != "running":
+    if left.state not in ("running", "rolling_back") or left.step_state == "waiting":
         return
     step = life.workflow.steps[(left.position or 0) - 1]
-    if left.between:
+    if left.state == "running" and left.between:
         expected = {"paused", "stopped", "completed"}
-    elif step.impl in ("tests.sweep.Again", "tests.sweep.Pay"):
-        expected = {"completed", "paused", "stopped"}
+    elif left.state == "running" and step.impl in _RERUN:
+        expected = {"completed", "paused", "stopped", *_of_waits(life)}
     else:
         expected = {"error"}
         if (step.state, step.attempt) != ("interrupted", left.attempt):
@@ -106,16 +118,43 @@ def _interrupted(life: Life, left: Left) -> Iterator[str]:
         yield f"its process died while it was running (between attempts: {left.between}), and it is {state} now"
 
 
+def _waited(life: Life, left: Left) -> Iterator[str]:
+    """Yield what the recovery made of a step that waited, and still did when the process died, whoever ran it."""
+    assert life.workflow is not None
+    if left.step_state != "waiting" or left.state not in ("waiting", "running"):
+        return
+    expected = {"waiting"} if any(missing(life)) else {"completed", *_of_waits(life)}
+    if life.workflow.state not in expected:
+        yield f"it was {left.state}, its step waited, and it is {life.workflow.state} now"
+
+
+def _of_waits(life: Life) -> set[str]:
+    """Return in what state a workflow may be whose step waits for another's end, or for a person."""
+    if life.scenario.child is not None:
+        return {"waiting", "error"}
+    return {"waiting"} if any(missing(life)) else set()
+
+
+def missing(life: Life) -> Iterator[Deed]:
+    """Yield the deeds of a life that are not stored."""
+    stored = Counter(event.cause.value for event in life.history)
+    for deed in life.scenario.deeds:
+        stored[deed.cause] -= 1
+        if stored[deed.cause] < 0:
+            yield deed
+
+
 def in_the_end(life: Life) -> Iterator[str]:
     """Yield what is wrong when an operator has brought the workflow to its end."""
     if life.scenario.after is None:
         if life.workflow is not None:
             yield "it was deleted, and is there"
         return
-    if life.workflow is None or life.workflow.state != "completed":
+    if life.workflow is None or life.workflow.state != life.scenario.end:
         yield f"it does not come to its end: {life.workflow and life.workflow.state}"
         return
     yield from _bodies(life)
+    yield from _undone(life)
     yield from _silent_reruns(life)
     yield from _paid(life)
     expected = expected_context(life)
@@ -124,8 +163,8 @@ def in_the_end(life: Life) -> Iterator[str]:
 
 
 def _bodies(life: Life) -> Iterator[str]:
-    began = Counter((int(m[1]), int(m[2])) for m in life.marks if m[0] == "begin")
-    ended = {(int(m[1]), int(m[2])) for m in life.marks if m[0] == "end"}
+    began = Counter((int(m[1]), int(m[2])) for m in life.marks if m[0] in ("begin", "undo"))
+    ended = {(int(m[1]), int(m[2])) for m in life.marks if m[0] in ("end", "undone")}
     stored = {(e.step, e.attempt): e.cause for e in life.history if e.cause.startswith("step_")}
     for (position, attempt), times in began.items():
         if times > 1:
@@ -133,8 +172,17 @@ def _bodies(life: Life) -> Iterator[str]:
         if (position, attempt) not in stored:
             yield f"attempt {attempt} of step {position} ran, and is not stored"
     for at, cause in stored.items():
-        if cause == "step_completed" and at not in ended:
-            yield f"attempt {at[1]} of step {at[0]} is completed, and never came to its end"
+        if cause in ("step_completed", "step_undone") and at not in ended:
+            yield f"attempt {at[1]} of step {at[0]} is {cause}, and never came to its end"
+
+
+def _undone(life: Life) -> Iterator[str]:
+    """Yield what was undone twice, or not at all, or out of order."""
+    undone = [event.step or 0 for event in life.history if event.cause == "step_undone"]
+    steps = enumerate(life.scenario.steps, 1)
+    undoable = [at for at, step in steps if can_undo(step)]
+    if life.scenario.end == "rolled_back" and undone != sorted(undoable, reverse=True):
+        yield f"the steps {undone} were undone, in this order, and {undoable} are to be"
 
 
 def _paid(life: Life) -> Iterator[str]:
@@ -152,7 +200,7 @@ def _silent_reruns(life: Life) -> Iterator[str]:
     unknown = False
     for event in life.history:
         step = event.step or 0
-        if event.cause in ("reset", "reset_from", "skip"):
+        if event.cause in ("reset", "reset_from", "skip", "rollback"):
             unknown = False
             done = {each for each in done if event.cause != "reset_from" or each < step}
         elif event.cause in ("step_completed", "step_skipped"):
@@ -171,6 +219,8 @@ def expected_context(life: Life) -> dict[str, Any]:
     for event in life.history:
         if event.cause == "step_completed":
             expected[f"by{event.step}"] = event.attempt
+        if event.cause == "step_undone":
+            expected["undone"] = [*expected.get("undone", []), f"{event.step} {event.attempt}"]
     saved: list[str] = []
     attempts = Counter((e.step, e.attempt) for e in life.history if e.cause == "checkpoint")
     for (step, attempt), times in attempts.items():

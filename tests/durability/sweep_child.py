@@ -1,35 +1,52 @@
-"""A server that forks a child for each point of a sweep: `python -m tests.durability.sweep_child URL MARKS LOCKS`.
+"""A server that forks a child for each point of a sweep: `python -m tests.durability.sweep_child`.
 
-It has imported everything, and has neither loop nor threads, so a child costs a fork. A line of its input is an order:
-`scenario name number when`; the answer is the child's exit status and, of one that lived, how many calls it made.
-Number 0 crashes nowhere. The scenario `orphan:…` is the preparation of another: the child dies within its step; with
-`open` it only opens the engine.
+It has imported everything, and has neither loop nor threads, so a child costs a fork. A line of its input is an order,
+in JSON: where and as whom to live; the answer is the child's exit status and, of one that lived, what kinds of calls it
+made. Number 0 crashes nowhere. The scenario `orphan:…` is the preparation of another: the child dies within its step,
+or while that waits; with `open` it only opens the engine.
 """
 
 import asyncio
 import gc
+import json
 import os
 import sys
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from awfe import Engine
 from awfe.testing.calls import CRASHED, Calls, When
-from tests.durability.scenarios import SCENARIOS, Act, Actor, Stage
+from tests.durability.scenarios import SCENARIOS
+from tests.durability.sweep_actor import Actor
 from tests.durability.sweep_settings import CHILD, bell_hangs
+from tests.durability.sweep_steps import Act, Stage
 
 FAILED = 1
 
 
-async def act(engine: Engine, calls: Calls, scenario: str, name: str, number: int, when: When) -> None:
+@dataclass(frozen=True)
+class Order:
+    """Where a child lives, as whom, and where it dies; its marks go to `marks`."""
+
+    url: str
+    locks: str
+    marks: str
+    scenario: str
+    name: str = "-"
+    number: int = 0
+    when: When = "before"
+
+
+async def act(engine: Engine, calls: Calls, order: Order) -> None:
     """Open, arrive, and then act and close with a crash at the given call."""
     await engine.open()
     await bell_hangs(engine, calls)
-    actor = Actor(engine, name, SCENARIOS[scenario])
+    actor = Actor(engine, order.name, SCENARIOS[order.scenario])
     await actor.scenario.arrive(actor)
     calls.clear()
-    calls.crash_at(number, when)
+    calls.crash_at(order.number, order.when)
     await actor.scenario.act(actor)
     await engine.close()
 
@@ -37,7 +54,8 @@ async def act(engine: Engine, calls: Calls, scenario: str, name: str, number: in
 async def orphan(engine: Engine, scenario: str, name: str) -> None:
     """Die in the middle of a step."""
     await engine.open()
-    await Actor(engine, name, SCENARIOS[scenario]).begin()
+    actor = Actor(engine, name, SCENARIOS[scenario])
+    await actor.scenario.leave(actor)
     os._exit(CRASHED)
 
 
@@ -49,19 +67,19 @@ async def only_open(engine: Engine, calls: Calls, number: int, when: When) -> No
     await engine.close()
 
 
-async def live(url: str, locks: str, scenario: str, name: str, number: int, when: When) -> int:
-    """Live one life; returns the number of calls, if it comes to that."""
-    what, _, prepared = scenario.partition(":")
+async def live(order: Order) -> list[str]:
+    """Live one life; returns the kinds of its calls, if it comes to that."""
+    what, _, prepared = order.scenario.partition(":")
     settings: dict[str, Any] = SCENARIOS[what].settings if what in SCENARIOS else {}
-    engine = Engine(url, **{**CHILD, "locks": locks, **settings})
+    engine = Engine(order.url, **{**CHILD, "locks": order.locks, **settings})
     calls = Calls(engine)
     if what == "orphan":
-        await orphan(engine, prepared, name)
+        await orphan(engine, prepared, order.name)
     elif what == "open":
-        await only_open(engine, calls, number, when)
+        await only_open(engine, calls, order.number, order.when)
     else:
-        await act(engine, calls, scenario, name, number, when)
-    return calls.count
+        await act(engine, calls, order)
+    return [call.kind for call in calls.log]
 
 
 async def warm(url: str, locks: str) -> None:
@@ -72,11 +90,12 @@ async def warm(url: str, locks: str) -> None:
         await engine.delete("warm")
 
 
-def child(answers: int, *life: Any) -> NoReturn:
+def child(answers: int, order: Order) -> NoReturn:
     """Live in a process of one's own, which ends here at the latest."""
     status = FAILED
+    Stage.now = Stage(Path(order.marks), holding=True)
     try:
-        os.write(answers, f"{asyncio.run(live(*life))}\n".encode())
+        os.write(answers, json.dumps(asyncio.run(live(order))).encode())
         status = 0
     except BaseException:  # noqa: BLE001 - a forked child must not come back
         traceback.print_exc()
@@ -85,25 +104,37 @@ def child(answers: int, *life: Any) -> NoReturn:
         os._exit(status)
 
 
-def main(url: str, marks: str, locks: str) -> None:
+def fork(order: Order) -> tuple[int, list[str]]:
+    """Let a child live; returns its exit status, and the kinds of its calls when it lived to the end."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        child(writing, order)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        kinds = json.loads(answer.read() or "[]")
+    _, ended = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(ended), kinds
+
+
+def main() -> None:
     """Fork a child for each line of the input."""
-    Stage.now = Stage(Path(marks), holding=True)
-    asyncio.run(warm(url, locks))
+    warmed = set()
     # A child lives too shortly to have garbage, and looking for it would copy the memory that is shared.
     gc.disable()
-    gc.freeze()
-    print("ready", flush=True)
     for line in sys.stdin:
-        scenario, name, number, when = line.split()
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if not pid:
-            child(writing, url, locks, scenario, name, int(number), when)
-        os.close(writing)
-        _, ended = os.waitpid(pid, 0)
-        with os.fdopen(reading) as answer:
-            print(os.waitstatus_to_exitcode(ended), answer.read().strip() or 0, flush=True)
+        order = Order(**json.loads(line))
+        if order.scenario == "warm":
+            if (kind := (order.url.partition(":")[0], order.locks)) not in warmed:
+                warmed.add(kind)
+                Stage.now = Stage(Path(order.marks), holding=True)
+                asyncio.run(warm(order.url, order.locks))
+                gc.freeze()
+            answer: tuple[int, list[str]] = 0, []
+        else:
+            answer = fork(order)
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

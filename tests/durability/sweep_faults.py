@@ -19,10 +19,11 @@ from awfe.testing.calls import Call, Calls
 from awfe.testing.crashes import crash
 from awfe.testing.faults import Fault, Faults
 from tests.databases import Database
-from tests.durability.scenarios import Actor, Stage
+from tests.durability.sweep_actor import Actor
 from tests.durability.sweep_check import Life
 from tests.durability.sweep_operator import Operator
 from tests.durability.sweep_settings import CHECKER, CHILD, bell_hangs
+from tests.durability.sweep_steps import Stage
 
 # Once; for a while, tries included; for ever.
 TIMES = (1, 4, None)
@@ -175,7 +176,7 @@ class FaultSweep:
     async def _crash_in_a_step(self, name: str) -> None:
         engine = Engine(self._database.url, **CHILD, locks=self.operator.engine.settings.locks)
         await engine.open()
-        await Actor(engine, name, self.operator.scenario).begin()
+        await self.operator.scenario.leave(Actor(engine, name, self.operator.scenario))
         self.crashed.append(engine._crew.owner.rpartition(":")[2])
         await crash(engine)
 

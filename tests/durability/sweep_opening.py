@@ -1,8 +1,6 @@
 """Opening that is disturbed, on an empty database and on one that has its tables."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,10 +9,11 @@ from awfe import Engine
 from awfe.testing.calls import CRASHED, Call, Calls
 from awfe.testing.faults import Fault, Faults
 from tests.databases import Database, Rows
-from tests.durability.scenarios import Act, Stage
-from tests.durability.sweep_faults import Case, Pools, impatient, patched
-from tests.durability.sweep_points import Forks, Point, forks
+from tests.durability.sweep_child import Order
+from tests.durability.sweep_faults import Case, Pools, impatient
+from tests.durability.sweep_points import Forks, Point
 from tests.durability.sweep_settings import CHILD, bell_hangs
+from tests.durability.sweep_steps import Act, Stage
 
 # What a half-made schema could lack: columns with their types, indexes, checks, the view.
 _SHAPE = {
@@ -42,19 +41,22 @@ _SHAPE = {
         "SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1",
     ),
 }
-_TABLES = ("meta", "workflow", "step", "attempt", "event", "lease", "tombstone")
+_TABLES = ("meta", "workflow", "step", "attempt", "event", "signal", "lease", "tombstone")
 
 
 class OpeningSweep:
     """Disturbs the opening of engines on one database; `problems` has a sentence for all that was wrong."""
 
-    def __init__(self, database: Database, *, empty: bool, locks: str) -> None:
+    def __init__(self, database: Database, *, empty: bool, locks: str, marks: Path) -> None:
         self.problems: list[str] = []
         # The numbers of the reference's calls that succeeded: after one that asks for what is not there, nothing ends.
         self.succeeded: set[int] = set()
         self._database = database
         self._empty = empty
         self._locks = locks
+        self._marks = str(marks)
+        marks.mkdir()
+        Stage.now = Stage(marks, holding=False)
         self._shape: list[Rows] = []
 
     async def reference(self) -> list[Call]:
@@ -72,16 +74,10 @@ class OpeningSweep:
         self._shape = await self._look()
         return calls.log
 
-    async def points(self) -> list[Point]:
-        """Return all points: before each call of opening, and after each that succeeds."""
-        numbers = [call.number for call in await self.reference()]
-        reached = {"before": numbers, "after": [number for number in numbers if number in self.succeeded]}
-        return [(number, when) for when, reaching in reached.items() for number in reaching]
-
     async def crash(self, server: Forks, point: Point) -> bool:
         """Let a child open and crash at this point, and see what the next engine makes of it."""
         await self.prepare()
-        status, _ = await server.order("open", "-", *point)
+        status, _ = await server.order(Order(self._database.url, self._locks, self._marks, "open", "-", *point))
         assert status in (0, CRASHED), f"{point}: the child failed: see its traceback"
         async with self._engine() as engine:
             await self._check("-".join(map(str, point)), engine)
@@ -128,19 +124,3 @@ class OpeningSweep:
 
     def _engine(self) -> Engine:
         return Engine(self._database.url, **CHILD, locks=self._locks)
-
-
-@asynccontextmanager
-async def opening_forks(database: Database, marks: Path, locks: str) -> AsyncIterator[Forks]:
-    """Run the server of the children, which makes the tables."""
-    marks.mkdir()
-    Stage.now = Stage(marks, holding=False)
-    async with forks(database.url, marks, locks) as server:
-        yield server
-
-
-def opening_faults(marks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prepare what a sweep of faults needs."""
-    marks.mkdir()
-    Stage.now = Stage(marks, holding=False)
-    patched(monkeypatch)

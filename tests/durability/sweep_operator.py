@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from awfe import Engine, StepError, Workflow, WorkflowNotFound
+from awfe import Engine, InvalidState, StepError, Workflow, WorkflowNotFound
 from tests.databases import Database
 from tests.durability import sweep_check
-from tests.durability.scenarios import PAID, SCENARIOS, START, Stage
+from tests.durability.scenarios import SCENARIOS, START
+from tests.durability.sweep_actor import Scenario
 from tests.durability.sweep_check import Left, Life
+from tests.durability.sweep_steps import PAID, Asks, Stage, child_of
 
 # A step that was interrupted, and one that fails once.
 _TRIES = 3
@@ -35,7 +37,7 @@ class Operator:
         """Bring a new workflow to where the scenario begins."""
         if not self.names:
             await self._database.execute(PAID)
-        self.names.append(name)
+        self.names += self._family(name)
         prepared = self.scenario.prepared
         if prepared == "nothing":
             return
@@ -46,24 +48,30 @@ class Operator:
         if prepared == "orphan":
             await self._crash_in_a_step(name)
             await self._nobody_runs([name])
+            await self._due()
 
     async def left(self) -> dict[str, Left]:
         """Return all rows as they stand, by their names."""
-        sql = "SELECT name, state, attempt_started_at, position, attempt FROM awfe_workflow"
+        sql = "SELECT name, state, attempt_started_at, position, attempt, step_state FROM awfe_workflow"
         rows = await self._database.execute(sql)
         return {name: Left(state, started is None, *rest) for name, state, started, *rest in rows}
 
     async def follow_up(self, names: list[str]) -> None:
         """Recover what was left, do what a person would do to bring it to its end, and check it at both times."""
         left = await self.left()
-        await self._nobody_runs(names)
+        families = [each for name in names for each in self._family(name)]
+        await self._nobody_runs(families)
+        await self._due()
         for name in (await self.engine.recover()).started:
             await self.engine.wait(name, 30)
-        lives = await asyncio.gather(*(self.life(name, left.get(name)) for name in names))
+        lives = await asyncio.gather(*(self.life(name, left.get(name)) for name in families))
         for life in lives:
             self._note(life, sweep_check.after_the_crash(life))
-        await asyncio.gather(*map(self._mend, lives))
-        for life in await asyncio.gather(*(self.life(name, left.get(name)) for name in names)):
+        # A workflow goes on when the one that it has begun has come to its end, and goes back together with it.
+        children = [life for life in lives if life.scenario is not self.scenario and life.scenario.end == "completed"]
+        await asyncio.gather(*map(self._mend, children))
+        await asyncio.gather(*(self._mend(life) for life in lives if life.scenario is self.scenario))
+        for life in await asyncio.gather(*(self.life(name, left.get(name)) for name in families)):
             self._note(life, sweep_check.in_the_end(life))
 
     async def life(self, name: str, left: Left | None = None) -> Life:
@@ -75,7 +83,18 @@ class Operator:
             workflow, history = None, []
         rows = await self._database.execute("SELECT position FROM sweep_paid WHERE name = :name", {"name": name})
         paid = Counter(int(position) for (position,) in rows)
-        return Life(name, self.scenario, Stage.now.marks(name), left, workflow, history, paid)
+        return Life(name, self._scenario_of(name), Stage.now.marks(name), left, workflow, history, paid)
+
+    def _family(self, name: str) -> list[str]:
+        return [name, child_of(name)] if self.scenario.child else [name]
+
+    def _scenario_of(self, name: str) -> Scenario:
+        child = self.scenario.child
+        return child if child is not None and name.endswith(child_of("")) else self.scenario
+
+    async def _due(self) -> None:
+        """Let the time be over for which workflows wait."""
+        await self._database.execute("UPDATE awfe_workflow SET due_at = created_at WHERE due_at > created_at")
 
     async def _nobody_runs(self, names: Iterable[str]) -> None:
         """Wait until the server has seen that the runners are gone; their leases have run out at once."""
@@ -91,20 +110,34 @@ class Operator:
         self.problems += [f"{life.name}: {problem}" for problem in problems]
 
     async def _mend(self, life: Life) -> None:
-        """Do again what is not stored, and let the workflow go on until it is completed."""
-        state = "pending" if life.workflow is None else life.workflow.state.value
-        done = {event.cause.value for event in life.history}
-        for deed in self.scenario.deeds:
-            if deed.cause not in done and (life.workflow or deed.cause == "created"):
-                workflow = await getattr(self.engine, deed.verb)(life.name, **deed.arguments)
-                state = "completed" if workflow is None else workflow.state
-        if life.workflow is None and self.scenario.after is None:
-            return
+        """Do again what is not stored, and let the workflow go on until it is where it is to be."""
+        state = None if life.workflow is None else life.workflow.state.value
+        for deed in sweep_check.missing(life):
+            if life.workflow or deed.cause == "created":
+                with suppress(StepError):
+                    await getattr(self.engine, deed.verb)(life.name, **deed.arguments)
+                state = None if life.scenario.after is None else (await self.engine.get(life.name)).state
         for _ in range(_TRIES):
-            if state == "completed":
+            # What is gone is meant to be, or its parent has yet to begin it.
+            if state in (None, life.scenario.end):
                 return
-            verb = self.engine.restart if state in ("error", "stopped") else self.engine.run
-            try:
-                state = (await verb(life.name)).state
-            except StepError:
-                state = "error"
+            state = await self._go_on(life, state)
+
+    async def _go_on(self, life: Life, state: str) -> str:
+        verb = self.engine.restart if state in ("error", "stopped") else self.engine.run
+        if life.scenario.end == "rolled_back" and state != "waiting":
+            verb = self.engine.rollback
+        await self._due()
+        going = asyncio.ensure_future(verb(life.name))
+        if any(isinstance(step, Asks) for step in life.scenario.steps):
+            await self._approve(life.name, going)
+        try:
+            return (await going).state
+        except StepError:
+            return "error"
+
+    async def _approve(self, name: str, going: "asyncio.Future[Workflow]") -> None:
+        while not going.done():
+            with suppress(InvalidState):
+                await self.engine.approve(name)
+            await asyncio.sleep(0.005)

@@ -1,115 +1,134 @@
 """A crash sweep on one database: children that die at each call, and an operator who finds what they left."""
 
 import asyncio
+import json
 import os
-import random
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from awfe import Engine
-from awfe.testing.calls import CRASHED
-from tests.databases import Database
-from tests.durability.scenarios import Stage
+from awfe.testing.calls import CRASHED, When
+from tests.databases import DIALECTS, Database
+from tests.durability.sweep_child import Order
 from tests.durability.sweep_operator import Operator
-from tests.durability.sweep_settings import CHECKER
+from tests.durability.sweep_settings import CHECKER, LOCKS
+from tests.durability.sweep_steps import Stage
 
-Point = tuple[int, str]
+Point = tuple[int, When]
 # So many workflows are brought to the point of their crash before they are looked at together.
 _BATCH = 24
+# On SQLite one lock is that of every kind but the lease.
+PLACES = tuple((each, locks) for each in DIALECTS for locks in LOCKS if (each, locks) != ("sqlite", "shared"))
 
 
 class Forks:
-    """The server that forks a child for each order."""
+    """The server that forks a child for each order; one is enough for all tests of a process."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    async def order(self, scenario: str, name: str, number: int = 0, when: str = "before") -> tuple[int, int]:
-        """Let a child live; returns its exit status, and the number of its calls when it lived to the end."""
+    async def order(self, order: Order) -> tuple[int, list[str]]:
+        """Let a child live; returns its exit status, and the kinds of its calls when it lived to the end."""
+        status, kinds = await asyncio.to_thread(self._ask, order)
+        return status, kinds
+
+    def _ask(self, order: Order) -> tuple[int, list[str]]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{scenario} {name} {number} {when}\n".encode())
-        answer = await self._process.stdout.readline()
+        self._process.stdin.write(json.dumps(asdict(order)) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
         assert answer, "the server of the children is gone"
-        status, calls = answer.split()
-        return int(status), int(calls)
+        status, kinds = json.loads(answer)
+        return status, kinds
 
 
-@asynccontextmanager
-async def forks(url: str, marks: Path, locks: str) -> AsyncIterator[Forks]:
+@contextmanager
+def forking() -> Iterator[Forks]:
     """Run the server of the children. Coverage would only slow down what ends without writing any."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.durability.sweep_child", url, str(marks), locks),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.durability.sweep_child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         cwd=Path(__file__).parents[2],
         env=environ,
-    )
-    try:
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"ready\n", "the server of the children did not start"
-        yield Forks(process)
-    finally:
-        with suppress(ProcessLookupError):
+    ) as process:
+        try:
+            yield Forks(process)
+        finally:
             process.kill()
-        await process.communicate()
 
 
 class CrashSweep:
     """Crashes one scenario at its calls; `operator.problems` has a sentence for all that was wrong."""
 
-    def __init__(self, database: Database, engine: Engine, server: Forks, scenario: str) -> None:
+    def __init__(self, database: Database, engine: Engine, server: Forks, scenario: str, marks: Path) -> None:
         self.swept = 0
         self.operator = Operator(database, engine, scenario, self._crash_in_a_step)
         self._forks = server
         self._scenario = scenario
+        self._about = (database.url, engine.settings.locks, str(marks))
 
-    async def points(self) -> list[Point]:
-        """Return all points: before and after each call of a life without a crash."""
+    async def calls(self) -> list[str]:
+        """Return the kinds of all calls of a life without a crash."""
         name = f"{self._scenario}-whole"
         await self.operator.prepare(name)
-        status, calls = await self._forks.order(self._scenario, name)
+        status, kinds = await self._forks.order(Order(*self._about, self._scenario, name))
         assert status == 0, "undisturbed, it must live"
         left = (await self.operator.left()).get(name)
         assert (left and left.state) == self.operator.scenario.after
         await self.operator.follow_up([name])
-        return [(number, when) for number in range(1, calls + 1) for when in ("before", "after")]
+        return kinds
 
     async def sweep(self, points: Sequence[Point]) -> None:
         """Crash at these points, and check what is left."""
         # What recovers takes up all that it finds: there each point is alone.
-        size = 1 if self.operator.scenario.prepared == "orphan" else _BATCH
+        size = 1 if self.operator.scenario.alone else _BATCH
         for first in range(0, len(points), size):
             batch = {f"{self._scenario}-{n}-{when}": (n, when) for n, when in points[first : first + size]}
             await asyncio.gather(*map(self.operator.prepare, batch))
             for name, point in batch.items():
-                status, _ = await self._forks.order(self._scenario, name, *point)
+                status, _ = await self._forks.order(Order(*self._about, self._scenario, name, *point))
                 assert status in (0, CRASHED), f"{name}: the child failed: see its traceback"
                 self.swept += status == CRASHED
             await self.operator.follow_up(list(batch))
 
     async def _crash_in_a_step(self, name: str) -> None:
-        status, _ = await self._forks.order(f"orphan:{self._scenario}", name)
+        status, _ = await self._forks.order(Order(*self._about, f"orphan:{self._scenario}", name))
         assert status == CRASHED
 
 
 @asynccontextmanager
-async def crash_sweep(database: Database, marks: Path, scenario: str, locks: str) -> AsyncIterator[CrashSweep]:
-    """Open what a sweep needs: the server of the children first, which also makes the tables."""
+async def crash_sweep(
+    database: Database, marks: Path, scenario: str, locks: str, server: Forks
+) -> AsyncIterator[CrashSweep]:
+    """Open what a sweep needs."""
     marks.mkdir()
     Stage.now = Stage(marks, holding=False)
-    async with (
-        forks(database.url, marks, locks) as server,
-        Engine(database.url, **CHECKER, locks=locks) as engine,
-    ):
-        yield CrashSweep(database, engine, server, scenario)
+    await server.order(Order(database.url, locks, str(marks), "warm"))
+    async with Engine(database.url, **CHECKER, locks=locks) as engine:
+        yield CrashSweep(database, engine, server, scenario, marks)
 
 
-def chosen(points: Sequence[Point], share: int, seed: int) -> list[Point]:
-    """Return one in `share` of the points, in order; all when the long tests were asked for."""
-    if share == 1 or os.environ.get("AWFE_TEST_LONG") == "1":
-        return list(points)
-    return sorted(random.Random(seed).sample(points, max(1, len(points) // share)))  # noqa: S311 - not a secret
+def chosen(kinds: Sequence[str], place: int, places: int, turn: int, succeeded: Collection[int] = ()) -> list[Point]:
+    """Return the points that fall to one of so many places: each call's number falls to one of them, others each turn.
+
+    A commit is crashed before and after it, another call on one side: after it is as before the next. All when the
+    long tests were asked for. `succeeded` are the calls with an after, where that is not all.
+    """
+    everything = os.environ.get("AWFE_TEST_LONG") == "1"
+    points: list[Point] = []
+    for number, kind in enumerate(kinds, 1):
+        if everything or (number + turn) % places == place:
+            both = everything or kind == "commit"
+            before = both or (number + turn // places) % 2
+            after = both or not before
+            points += [(number, "before")] if before else []
+            points += [(number, "after")] if after and (not succeeded or number in succeeded) else []
+    return points

@@ -24,7 +24,10 @@ from tests.durability.chaos_figures import disturb
 from tests.servers import KINDS, REQUIRE_ALL
 
 # aiomysql does not close a connection that was reset while it was idle, and warns of it when it is collected.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 LONG = 10 if os.environ.get("AWFE_TEST_LONG") == "1" else 1
 GOALS = {"kills": 50, "stops": 5, "cuts": 15, "deploys": 3, "restarts": 3}

@@ -5,43 +5,43 @@ from pathlib import Path
 import pytest
 
 from awfe.testing.invariants import violations
-from tests.databases import Database
+from tests.databases import DIALECTS, Database
 from tests.durability.scenarios import SCENARIOS
-from tests.durability.sweep_opening import OpeningSweep, opening_forks
-from tests.durability.sweep_points import chosen, crash_sweep
+from tests.durability.sweep_opening import OpeningSweep
+from tests.durability.sweep_points import PLACES, Forks, chosen, crash_sweep
 from tests.durability.sweep_settings import LOCKS
 
-# Every run looks at another part, and AWFE_TEST_LONG=1 at all.
-SHARE = {"dedicated": 2, "shared": 4, "lease": 4, "none": 3, "made": 1}
-# Calls of the shortest scenario, both before and after.
-LEAST = 6
+pytestmark = pytest.mark.unmeasured
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("locks", LOCKS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 async def test_a_crash_at_any_call_loses_nothing(
-    database: Database, tmp_path: Path, scenario: str, locks: str, seed: int
+    database: Database, tmp_path: Path, scenario: str, locks: str, forks: Forks, turn: int
 ) -> None:
-    async with crash_sweep(database, tmp_path / "marks", scenario, locks) as sweep:
-        points = chosen(await sweep.points(), SHARE[locks], seed)
+    if (database.dialect, locks) not in PLACES:
+        pytest.skip("on SQLite it is the lock of every kind but the lease")
+    async with crash_sweep(database, tmp_path / "marks", scenario, locks, forks) as sweep:
+        kinds = await sweep.calls()
+        points = chosen(kinds, PLACES.index((database.dialect, locks)), len(PLACES), turn)
         await sweep.sweep(points)
-    print(f"{sweep.swept} of {len(points)} points of {scenario} swept")
+    print(f"{sweep.swept} of {len(points)} points at {len(kinds)} calls of {scenario} swept")
     assert not sweep.operator.problems, "\n".join(sweep.operator.problems)
     assert await violations(database.url, sweep.operator.names) == []
-    assert sweep.swept >= len(points) * 0.9
-    assert len(points) * SHARE[locks] >= LEAST
+    # What is done at the same time is not always done in the same order; the last calls may not come.
+    assert sweep.swept >= len(points) * 0.8 - 1
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("tables", ["none", "made"])
 async def test_a_crash_while_an_engine_opens_is_mended_by_the_next(
-    database: Database, tmp_path: Path, tables: str, seed: int
+    database: Database, tmp_path: Path, tables: str, forks: Forks, turn: int
 ) -> None:
-    sweep = OpeningSweep(database, empty=tables == "none", locks="lease")
-    async with opening_forks(database, tmp_path / "marks", "lease") as server:
-        points = await sweep.points()
-        swept = [await sweep.crash(server, point) for point in chosen(points, SHARE[tables], seed)]
-    print(f"{sum(swept)} of {len(points)} points of opening with {tables} swept")
+    sweep = OpeningSweep(database, empty=tables == "none", locks="lease", marks=tmp_path / "marks")
+    calls = await sweep.reference()
+    points = chosen([call.kind for call in calls], DIALECTS.index(database.dialect), 3, turn, sweep.succeeded)
+    swept = [await sweep.crash(forks, point) for point in points]
+    print(f"{sum(swept)} of {len(points)} points at {len(calls)} calls of opening with {tables} swept")
     assert not sweep.problems, "\n".join(sweep.problems)
     assert sum(swept) >= 0.9 * len(swept)

@@ -9,9 +9,11 @@ import pytest
 from awfe.testing.invariants import violations
 from tests.databases import Database
 from tests.durability.scenarios import SCENARIOS
-from tests.durability.sweep_faults import cases, fault_sweep
-from tests.durability.sweep_opening import OpeningSweep, opening_faults
+from tests.durability.sweep_faults import cases, fault_sweep, patched
+from tests.durability.sweep_opening import OpeningSweep
 from tests.durability.sweep_settings import LOCKS
+
+pytestmark = pytest.mark.unmeasured
 
 # How many cases of each scenario, on each database.
 COUNT = {"dedicated": 16, "shared": 6, "lease": 6, "none": 40, "made": 20}
@@ -48,8 +50,8 @@ async def test_a_call_that_fails_and_passes_changes_nothing(  # noqa: PLR0917 - 
 async def test_opening_outlives_calls_that_fail(
     database: Database, tmp_path: Path, tables: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opening_faults(tmp_path / "marks", monkeypatch)
-    sweep = OpeningSweep(database, empty=tables == "none", locks="dedicated")
+    patched(monkeypatch)
+    sweep = OpeningSweep(database, empty=tables == "none", locks="dedicated", marks=tmp_path / "marks")
     calls = await sweep.reference()
     chosen = [case for case in cases(calls, database.dialect, COUNT[tables], seed) if case.times]
     hits = [await sweep.fail(case, monkeypatch) for case in chosen]

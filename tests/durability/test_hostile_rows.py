@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,34 @@ async def test_a_row_that_can_not_be_is_refused_by_each_verb(
 ) -> None:
     made = await wrecked(database, getattr(wrecks, kind))
     assert await complaints(engine, world, made) == []
+
+
+@pytest.mark.parametrize("kind", ["HEADS", "LISTS", "LOGS", "VALUES"])
+async def test_a_refused_change_has_changed_nothing(engine: Engine, database: Database, kind: str) -> None:
+    made = await wrecked(database, getattr(wrecks, kind))
+    for verb in ("reset", "reset_from", "skip", "update_context"):
+        for name in made:
+            before = await database.execute("SELECT rev FROM awfe_workflow WHERE name = :name", {"name": name})
+            planned = await _planned(engine, name, verb)
+            try:
+                await VERBS[verb](engine, name)
+                done: bool | None = True
+            except WorkflowCorrupt:
+                after = await database.execute("SELECT rev FROM awfe_workflow WHERE name = :name", {"name": name})
+                assert after == before, f"{verb} of {made[name]}"
+                done = None
+            except AwfeError:
+                done = False
+            assert planned is done, f"{verb} of {made[name]}"
+
+
+async def _planned(engine: Engine, name: str, verb: str) -> bool | None:
+    """Return whether a verb is planned to be allowed, None where it can't be told."""
+    given: dict[str, dict[str, Any]] = {"reset_from": {"from_step": 1}, "update_context": {"values": {"seen": 1}}}
+    try:
+        return (await engine.plan(name, verb.removesuffix("_from"), **given.get(verb, {}))).allowed
+    except WorkflowCorrupt:
+        return None
 
 
 async def test_delete_removes_what_can_not_be_understood(engine: Engine, database: Database) -> None:

@@ -19,6 +19,8 @@ from tests.durability.machine import NAMES
 from tests.durability.model_values import Deed, Values
 from tests.durability.verbs import Verbs
 
+pytestmark = pytest.mark.unmeasured
+
 LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 
 

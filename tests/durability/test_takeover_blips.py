@@ -1,6 +1,8 @@
 """A blip of the server, or a lock connection that is killed, puts no healthy workflow into `error`."""
 
 import asyncio
+import copy
+import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -14,12 +16,16 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from awfe import BaseStep, Context, Engine, WorkflowState
+from awfe.domain.moves import Head
+from awfe.execution.recovery import Recovery
 from awfe.settings import LOCKS
 from tests.conformance.conftest import QUICK
 from tests.databases import Database
 
-# One session of shared locks holds those of all workflows of its engine.
-KILLS = {"dedicated": 200, "shared": 24, "lease": 200}
+pytestmark = pytest.mark.unmeasured
+
+# One session of shared locks holds those of all workflows of its engine, so each of its kills is a blip of its own.
+KILLS = {"dedicated": 200, "shared": 200 if os.environ.get("AWFE_TEST_LONG") == "1" else 24, "lease": 200}
 WORKFLOWS = 20
 STEPS = 12
 DELAY = 0.5
@@ -103,10 +109,8 @@ async def all_held(engine: Engine) -> None:
                 await asyncio.sleep(0.01)
 
 
-@pytest.mark.databases("mysql", "postgresql")
-@pytest.mark.parametrize("locks", LOCKS)
-async def test_killed_lock_connections_cost_no_healthy_workflow(database: Database, locks: str, seed: int) -> None:
-    random.seed(seed)
+async def _beaten(database: Database, locks: str, kills: int) -> None:
+    """Kill lock connections beside two engines that look for orphans, and see that nobody was taken for one."""
     Beat.calls, Beat.over = Counter(), asyncio.Event()
     names = [f"w{n}" for n in range(2 * WORKFLOWS)]
     killed = 0
@@ -116,13 +120,14 @@ async def test_killed_lock_connections_cost_no_healthy_workflow(database: Databa
             engine = engines[n % 2]
             await engine.create_workflow(name, {}, [Beat(step) for step in range(1, STEPS + 1)])
             handles.append(await engine.start(name))
-        while killed < KILLS[locks]:
+        while killed < kills:
             killed += await kill()
             await all_held(engines[0])
             # One look may fall into this blip. The look after it must not fall into another: that is no blip any more.
             await asyncio.sleep(DELAY * 1.5)
-        assert (await engines[0].stats())[WorkflowState.RUNNING] == len(names)
+        running = (await engines[0].stats())[WorkflowState.RUNNING]
         Beat.over.set()
+        assert running == len(names), "a healthy workflow was taken over"
         for handle in handles:
             assert (await handle).context == {"beats": STEPS}
         for name in names:
@@ -130,3 +135,31 @@ async def test_killed_lock_connections_cost_no_healthy_workflow(database: Databa
             assert causes == ["created", "run", *["step_completed"] * STEPS]
     assert set(Beat.calls.values()) == {1}
     assert len(Beat.calls) == len(names) * STEPS
+
+
+@pytest.mark.databases("mysql", "postgresql")
+@pytest.mark.parametrize("locks", LOCKS)
+async def test_killed_lock_connections_cost_no_healthy_workflow(database: Database, locks: str, seed: int) -> None:
+    random.seed(seed)
+    await _beaten(database, locks, KILLS[locks])
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_one_look_would_take_the_healthy_for_gone(
+    database: Database, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: an expected failure that must fail."""
+    random.seed(seed)
+    settle_now = Recovery._settle_now
+
+    async def gone(_head: Head) -> bool:
+        return False
+
+    async def after_one_look(recovery: Recovery, head: Head) -> Head:
+        believing = copy.copy(recovery)
+        monkeypatch.setattr(believing, "is_alive", gone)
+        return await settle_now(believing, head)
+
+    monkeypatch.setattr(Recovery, "_settle_now", after_one_look)
+    with pytest.raises(AssertionError, match="a healthy workflow was taken over"):
+        await _beaten(database, "dedicated", 30)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from awfe.persistence.session import _SQLiteConnection
+from awfe.persistence.closing import SQLiteConnection
 
 
 def leave_open(path: Path, factory: type[sqlite3.Connection]) -> sqlite3.Cursor:
@@ -32,7 +32,7 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("factory", "locked"), [(_SQLiteConnection, False), (sqlite3.Connection, True)])
+@pytest.mark.parametrize(("factory", "locked"), [(SQLiteConnection, False), (sqlite3.Connection, True)])
 def test_closing_in_the_middle_unlocks_the_file(
     tmp_path: Path, factory: type[sqlite3.Connection], *, locked: bool
 ) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +13,7 @@ from awfe import Context, InvalidInput
 from awfe.domain import step as steps
 from awfe.steps import Http
 from awfe.steps.failed import Failed, HttpFailed
-from tests.web import Web, serving
+from tests.web import Web, certificate, serving
 
 
 @pytest.fixture
@@ -193,3 +194,24 @@ async def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "httpx2", None)
     with pytest.raises(Failed, match=r"httpx2 is not installed: pip install 'awfe\[http\]'"):
         await Http("GET", "http://127.0.0.1/").work(Context())
+
+
+async def test_a_certificate_of_ones_own_is_trusted_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    tls, others = certificate(tmp_path / "ca.pem"), tmp_path / "other.pem"
+    certificate(others)
+    async with serving(tls) as web:
+        ctx = Context()
+        await Http("GET", f"{web.url}/x", ca_file=str(tmp_path / "ca.pem"), save_as="a").work(ctx)
+        assert ctx["a"]["status"] == 200
+        for untrusted in (None, str(others)):
+            with pytest.raises(HttpFailed, match="certificate verify failed"):
+                await Http("GET", f"{web.url}/x", ca_file=untrusted).work(Context())
+    (tmp_path / "no.pem").write_text("no certificate")
+    for name in ("no.pem", "missing.pem"):
+        with pytest.raises(InvalidInput, match=f"ca_file='.*{name}': .*give a file of certificates in PEM"):
+            await Http("GET", "https://127.0.0.1", ca_file=str(tmp_path / name)).work(Context())
+    with pytest.raises(InvalidInput, match="ca_file"):
+        Http("GET", "https://127.0.0.1", ca_file=cast("Any", 5))

@@ -182,13 +182,21 @@ def test_a_rollback_halts_between_two_tries(halt: Halt, state: str) -> None:
 
 
 @pytest.mark.parametrize("rerun", [False, True])
-@pytest.mark.parametrize("begun", [False, True])
-def test_an_undo_that_a_closing_engine_cut_off_is_an_error(begun: bool, rerun: bool) -> None:  # noqa: FBT001 - parameters
+def test_an_undo_that_a_closing_engine_cut_off_is_an_error(rerun: bool) -> None:  # noqa: FBT001 - a parameter
     """What was declared is about the step's work."""
-    interrupted = Outcome(Ending.INTERRUPTED, begun=begun)
     policy = "rerun" if rerun else "pause"
+    interrupted = Outcome(Ending.INTERRUPTED)
     after = decide(situation(rolling_back(), Halt.SHUTDOWN, on_interrupt=policy), interrupted).after
     assert (after.state, after.step_state, after.resumable) == ("error", "interrupted", False)
+
+
+@pytest.mark.parametrize("halt", [Halt.PAUSE, Halt.SHUTDOWN])
+def test_an_undo_whose_code_had_not_begun_is_as_if_it_had_not(halt: Halt) -> None:
+    """Only an operator's pause needs an operator to go on."""
+    after = decide(situation(rolling_back(), halt), Outcome(Ending.INTERRUPTED, begun=False)).after
+    assert (after.state, after.step_state, after.position, after.undoing) == ("paused", "pending", 2, True)
+    assert after.resumable == (halt is Halt.SHUTDOWN)
+    assert_storable(after)
 
 
 def test_an_undo_that_is_stopped_stops_the_rollback() -> None:

@@ -71,7 +71,7 @@ def decide(situation: Situation, outcome: Outcome) -> Move:
             return moves.stopped(head, ended, alive=outcome.alive)
         case Ending.INTERRUPTED:
             ended = _ended(situation, outcome, StepState.INTERRUPTED)
-            rerun = not head.undoing and (situation.policies.rerun or not outcome.begun)
+            rerun = (situation.policies.rerun and not head.undoing) or not outcome.begun
             return moves.shut_down(head, ended, rerun=rerun, resumable=resumable, alive=outcome.alive)
         case _:
             assert_never(outcome.ending)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from awfe.domain.delta import Delta
+from awfe.domain.moves import Move
 from awfe.domain.states import OUTCOMES, Cause, StepState
 
 _OF_OUTCOME = {f"step_{outcome}": outcome for outcome in OUTCOMES}
@@ -33,9 +34,12 @@ class Entry:
 
 @dataclass(slots=True)
 class Progress:
-    """What the log of a workflow adds up to; `edited`: keys that operators changed since the last attempt."""
+    """What the log of a workflow adds up to; `edited`: keys that operators changed since the last attempt.
 
-    layers: list[tuple[int, Delta]] = field(default_factory=list)
+    `layers` are the lines whose changes are in the context.
+    """
+
+    layers: list[Entry] = field(default_factory=list)
     attempts: dict[int, int] = field(default_factory=dict)
     ended: dict[int, StepState] = field(default_factory=dict)
     resets: list[tuple[int, int]] = field(default_factory=list)
@@ -49,9 +53,9 @@ class Progress:
     def context(self, up_to: int | None = None) -> dict[str, bytes]:
         """Return the context, or as it was before the step after `up_to` began: encoded values under their keys."""
         values: dict[str, bytes] = {}
-        for position, delta in self.layers:
-            if up_to is None or position <= up_to:
-                delta.apply(values)
+        for layer in self.layers:
+            if layer.delta and (up_to is None or layer.position <= up_to):
+                layer.delta.apply(values)
         return values
 
     def line(self, position: int) -> int:
@@ -71,6 +75,17 @@ def replay(entries: Iterable[Entry]) -> Progress:
     return progress
 
 
+def entries(move: Move) -> list[Entry]:
+    """Return the lines that a move adds to the log, in their order."""
+    rev, ended, noted = move.after.rev, move.ended, move.noted
+    lines = []
+    if ended is not None:
+        lines.append(Entry(rev, Cause(f"step_{ended.outcome}"), ended.position, ended.attempt, ended.delta))
+    if noted is not None:
+        lines.append(Entry(rev, noted.cause, noted.position, noted.attempt or 0, noted.delta))
+    return lines
+
+
 def _add(progress: Progress, entry: Entry) -> None:
     position, cause = entry.position, entry.cause
     outcome = _OF_OUTCOME.get(cause)
@@ -85,7 +100,7 @@ def _add(progress: Progress, entry: Entry) -> None:
         progress.undoing = True
     elif cause is Cause.RESET_FROM:
         progress.undoing = False
-        progress.layers = [layer for layer in progress.layers if layer[0] <= position]
+        progress.layers = [layer for layer in progress.layers if layer.position <= position]
         progress.resets.append((entry.rev, position + 1))
         progress.reached = min(progress.reached, position)
         progress.ended = {p: state for p, state in progress.ended.items() if p <= position}
@@ -97,7 +112,7 @@ def _add(progress: Progress, entry: Entry) -> None:
     if cause in _NEW_BUDGET:
         progress.failures = progress.interrupts = 0
     if entry.delta and outcome in _KEEPS_CHANGES:
-        progress.layers.append((position, entry.delta))
+        progress.layers.append(entry)
 
 
 def _reach(progress: Progress, position: int) -> None:

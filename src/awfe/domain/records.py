@@ -120,3 +120,86 @@ class Recovered(_Plain):
 
     started: tuple[str, ...]
     refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Purged(_Plain):
+    """What `purge()` did: names of what is deleted, and of what is old but was left, since part of it still runs."""
+
+    deleted: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+Action = Literal["run", "keep", "skip", "undo"]
+_RUNNING = ("run", "resume", "start", "restart", "rollback")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep(_Plain):
+    """What a verb makes of a step; `state` is as it stands.
+
+    `run`: it runs now, or when the workflow goes on. `keep`: it is left as it is. `skip`: it is passed over.
+    `undo`: its `undo` runs.
+    """
+
+    position: int
+    name: str
+    state: StepState
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(_Plain):
+    """A change of the context that a verb drops, and what had made it.
+
+    `position` is that of its step, 0 before the first. `saved`: it is in the context; otherwise an attempt that failed
+    or was cut off has left it, and `keep_context` would have taken it over.
+    """
+
+    position: int
+    cause: Cause
+    saved: bool
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(_Plain):
+    """What a verb would do to a workflow, or why it would be refused; `str(plan)` is for people.
+
+    `state` is as it stands, None where the tables don't tell; `leads_to` is where it comes to rest when no step fails,
+    None where nothing is left of it. `why_not` is the message of the `error` that the verb would raise, and `error` the
+    name of its class; nothing would change then. `context` is as the verb leaves it, without what steps will do.
+    """
+
+    workflow: str
+    verb: str
+    state: WorkflowState | None
+    leads_to: WorkflowState | None
+    allowed: bool
+    why_not: str | None = None
+    error: str | None = None
+    steps: tuple[PlannedStep, ...] = ()
+    context: dict[str, Any] = field(default_factory=dict)
+    dropped: tuple[Dropped, ...] = ()
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the plan as lines of text: of the context only the keys, since values may be long."""
+        what = f"{self.verb} {self.workflow!r}: {self.state or 'not understood'}"
+        if not self.allowed:
+            return (f"{what}, refused", f"  {self.why_not}")
+        leads_to = "deleted" if self.leads_to is None else self.leads_to
+        where = f"stays {leads_to}" if leads_to == self.state else f"→ {leads_to}"
+        steps = [f"  {step.action:<5} step {step.position} {step.name} ({step.state})" for step in self.steps]
+        if self.verb not in _RUNNING and any(step.action in ("run", "undo") for step in self.steps):
+            where += "; runs nothing by itself: these are for when it goes on"
+        return (f"{what} {where}", *steps, *(f"  drop  {line}" for line in map(_dropped, self.dropped)))
+
+    def __str__(self) -> str:
+        """Return the lines as one text."""
+        return "\n".join(self.lines())
+
+
+def _dropped(change: Dropped) -> str:
+    keys = ", ".join((*change.changes.set, *(f"-{key}" for key in change.changes.unset)))
+    where = f"at step {change.position}" if change.position else "before step 1"
+    return f"{keys} ({change.cause} {where}{'' if change.saved else ', not in the context'})"

@@ -129,7 +129,7 @@ TRANSITIONS = (
     Transition(Cause.STEP_ERROR, (_BACK,), (_BACK, _PAUSED, _STOPPED, _ERROR)),
     Transition(Cause.STEP_STOPPED, (_RUNNING, _BACK), (_STOPPED,)),
     Transition(Cause.STEP_INTERRUPTED, (_RUNNING,), (_PAUSED, _STOPPED, _ERROR)),
-    Transition(Cause.STEP_INTERRUPTED, (_BACK,), (_ERROR,)),
+    Transition(Cause.STEP_INTERRUPTED, (_BACK,), (_PAUSED, _ERROR)),
     Transition(Cause.STEP_UNDONE, (_BACK,), (_BACK, _PAUSED, _STOPPED, _ROLLED_BACK)),
     Transition(Cause.HALTED, (_RUNNING, _BACK), _HALTED),
     Transition(Cause.TAKEOVER, (_RUNNING,), (_WAITING, _PAUSED, _STOPPED)),
@@ -207,6 +207,10 @@ _REFUSALS = (Answer.REFUSED, Answer.ERROR_STATE, Answer.LOCKED)
 def allowed_in(verb: Verb) -> tuple[WorkflowState, ...]:
     """Return the states in which a verb does something."""
     return tuple(state for state, answer in VERBS[verb].items() if answer not in _REFUSALS)
+
+
+# What `delete` and `purge` may remove.
+DELETABLE = tuple(state for state, answer in VERBS[Verb.DELETE].items() if answer is Answer.CHANGED)
 
 
 def diagram() -> str:

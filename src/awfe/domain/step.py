@@ -38,6 +38,7 @@ class Policies(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 POLICIES = Policies.__struct_fields__
+_MAX_NAME = 200
 
 
 class BaseStep:
@@ -85,6 +86,15 @@ class BaseStep:
         policies_of(clone)
         return clone
 
+    def named(self, name: str) -> Self:
+        """Return the same step under a name of its own in a workflow, else its class's; raises `InvalidInput`."""
+        if type(name) is not str or not 0 < len(name) <= _MAX_NAME or not name.isprintable():
+            msg = f"named({name!r:.60}): give a name of 1 to {_MAX_NAME} printable characters"
+            raise InvalidInput(msg)
+        clone = copy.copy(self)
+        object.__setattr__(clone, "_own_name", name)
+        return clone
+
 
 # To a type checker: else it would hold the `work` of each subclass to that of BaseStep, which takes one argument less.
 _AnyStep: Any = BaseStep
@@ -128,6 +138,11 @@ def _overrides(step: BaseStep) -> dict[str, Any]:
     return cast("dict[str, Any]", getattr(step, "_using", {}))
 
 
+def called(step: BaseStep) -> str:
+    """Return the name of a step: the one that `named` has given, or its class's."""
+    return cast("str", getattr(step, "_own_name", type(step).__name__))
+
+
 def policies_of(step: BaseStep) -> Policies:
     """Return the policies of a step: those of its class, then those of this use; raises `InvalidInput`."""
     given = {name: _declared(step, name) for name in POLICIES} | _overrides(step)
@@ -167,6 +182,8 @@ class StepSpec(msgspec.Struct, frozen=True):
                 f"step {self.position}: the saved arguments {self.args.decode()} don't fit {cls.__qualname__}: {error}"
             )
             raise InvalidInput(msg) from error
+        if self.name:
+            object.__setattr__(loaded, "_own_name", self.name)
         overrides = msgspec.json.decode(self.policies)
         return loaded.using(**overrides) if overrides else loaded
 
@@ -189,7 +206,7 @@ def save(position: int, item: object) -> StepSpec:
     policies_of(made)
     encoded = encode(args, label, InvalidInput)
     overrides = msgspec.json.encode(_overrides(made))
-    spec = StepSpec(position, storable(cls.__name__, 255), impl, encoded, overrides)
+    spec = StepSpec(position, storable(called(made), 255), impl, encoded, overrides)
     # What can't be made again from what is saved is refused now, not when it is to run.
     spec.load()
     return spec
@@ -223,7 +240,7 @@ def _arguments(made: BaseStep, label: str) -> dict[str, Any]:
         slots = [name for each in own for name in vars(each).get("__slots__", ())]
         annotations = [item for each in own for item in inspect.get_annotations(each).items()]
         fields = [name for name, kind in annotations if name not in POLICIES and "ClassVar" not in str(kind)]
-        if slots or fields or vars(made).keys() - {"_using"}:
+        if slots or fields or vars(made).keys() - {"_using", "_own_name"}:
             msg = f"{label}: its attributes would be lost when it is saved; make it a dataclass"
             raise InvalidInput(msg)
         return {}

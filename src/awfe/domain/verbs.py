@@ -6,7 +6,17 @@ from datetime import datetime
 from awfe.domain.delta import Delta
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
-from awfe.domain.states import VERBS, WHILE_UNDOING, Answer, Cause, StepState, Verb, WorkflowState, allowed_in
+from awfe.domain.states import (
+    ACTIVE,
+    VERBS,
+    WHILE_UNDOING,
+    Answer,
+    Cause,
+    StepState,
+    Verb,
+    WorkflowState,
+    allowed_in,
+)
 from awfe.domain.waiting import given_up
 from awfe.errors import ErrorState, InvalidInput, InvalidState, WorkflowLocked
 
@@ -27,6 +37,13 @@ def check(head: Head, verb: Verb) -> Answer:
     if answer in (Answer.REFUSED, Answer.ERROR_STATE):
         raise refusal(head, verb, answer)
     return answer
+
+
+def halting(head: Head, verb: Verb, *, in_line: bool) -> Answer:
+    """Return what a pause or stop does now; one that stands in line is taken out of it, whatever its state."""
+    if in_line and head.state not in (*ACTIVE, WorkflowState.WAITING):
+        return Answer.REQUESTED
+    return check(head, verb)
 
 
 def locked(head: Head) -> WorkflowLocked:

@@ -1,15 +1,14 @@
 """Who awaits a workflow that waits, or that others run: goes on with it when it may, else hears what became of it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from awfe.domain.moves import By, Head
 from awfe.domain.states import ACTIVE, WorkflowState
-from awfe.domain.step import BaseStep, StepSpec
-from awfe.errors import InvalidInput, StepNotFound, WorkflowCorrupt, WorkflowNotFound, WorkflowPaused
+from awfe.errors import StepNotFound, WorkflowCorrupt, WorkflowNotFound, WorkflowPaused
 from awfe.execution import endings
 from awfe.execution.control import Control
-from awfe.execution.course import Forward
+from awfe.execution.course import Forward, load
 from awfe.execution.crew import Crew
 from awfe.execution.recovery import Recovery
 from awfe.execution.result import Result
@@ -98,11 +97,3 @@ class Attaching:
                 await self._wake(head, Waiter(name, result, by))
                 return
             await asyncio.sleep(crew.settings.poll_interval)
-
-
-def load(name: str, specs: Sequence[StepSpec]) -> list[BaseStep]:
-    """Make all steps again, so that none is missed when others have run; raises `StepNotFound`."""
-    try:
-        return [spec.load() for spec in specs]
-    except (LookupError, InvalidInput) as error:
-        raise StepNotFound(name, f"{name!r}: {error.args[0]}") from error

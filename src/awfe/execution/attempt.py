@@ -16,7 +16,7 @@ from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
 from awfe.domain.records import Workflow
 from awfe.domain.secret import Revealed, Secret
-from awfe.domain.step import BaseStep
+from awfe.domain.step import BaseStep, called
 from awfe.domain.waits import WAITING, Waiting, Woken
 from awfe.errors import ContextError, InvalidInput
 from awfe.execution.body import Body
@@ -62,7 +62,7 @@ class Attempt:
         # The same for all attempts of the step, and for no other step of any workflow.
         about = f"{crew.instance}:{head.id}:{head.position}:{line}"
         key = blake2b(about.encode(), digest_size=16).hexdigest()
-        info = StepInfo(head.at, type(step).__name__, head.attempt, key, woken)
+        info = StepInfo(head.at, called(step), head.attempt, key, woken)
         self._crew = crew
         self._head = head
         self._undo = undo

@@ -1,6 +1,6 @@
 """Which way a run goes: forward through the steps' work, or back through their undo."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -9,7 +9,8 @@ from awfe.domain.claims import Claimant
 from awfe.domain.log import Progress
 from awfe.domain.moves import Head, Move
 from awfe.domain.states import Answer, Verb, WorkflowState
-from awfe.domain.step import BaseStep, can_undo, policies_of
+from awfe.domain.step import BaseStep, StepSpec, can_undo, policies_of
+from awfe.errors import InvalidInput, StepNotFound
 from awfe.persistence.writes import Found
 
 
@@ -44,8 +45,7 @@ class Forward:
         answer = verbs.check(head, Verb.RUN)
         if answer is Answer.RETURNS:
             return None
-        if answer is Answer.RUNS_IF_RERUN and not policies_of(self.steps[head.at - 1]).rerun:
-            raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
+        self.check(head, answer)
         ready = waiting.ready(head, who.now, signalled=found.signal is not None)
         if head.state is WorkflowState.WAITING and not ready:
             return None
@@ -54,6 +54,11 @@ class Forward:
         attempt = head.attempt if head.waits else found.progress.next_attempt(head.at)
         move = claims.claimed(head, attempt, who)
         return move if found.signal is None else replace(move, signal=found.signal.id)
+
+    def check(self, head: Head, answer: Answer) -> None:
+        """Refuse a stopped step that is not declared `rerun`."""
+        if answer is Answer.RUNS_IF_RERUN and not policies_of(self.steps[head.at - 1]).rerun:
+            raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
 
     def next(self, head: Head, progress: Progress) -> tuple[int | None, int]:
         """Return what follows the current step."""
@@ -79,11 +84,43 @@ class Back:
         """Begin the undo of the last completed step, or go on where a rollback was halted."""
         head = found.head
         verbs.check(head, Verb.ROLLBACK)
-        way = undoing.Way(self._undoable, found.progress)
-        first = way.first(head, current=self._current, skip=self._skip, undoable=self._undoable)
+        first = next(self.path(head, found.progress), None)
         return undoing.claimed(head, first, found.progress.next_attempt(first or 0), claimant)
+
+    def path(self, head: Head, progress: Progress) -> Iterator[int]:
+        """Yield the positions of the steps whose undo runs, in order."""
+        way = undoing.Way(self._undoable, progress)
+        at = way.first(head, current=self._current, skip=self._skip, undoable=self._undoable)
+        while at is not None:
+            yield at
+            at = way.below(at)
 
     def next(self, head: Head, progress: Progress) -> tuple[int | None, int]:
         """Return what is undone after the current step."""
         below = undoing.Way(self._undoable, progress).below(head.at)
         return below, progress.next_attempt(below or 0)
+
+
+def forward(head: Head, specs: Sequence[StepSpec]) -> Forward | None:
+    """Return the way on from where a workflow stands, None for one that is completed; raises what refuses it."""
+    answer = verbs.check(head, Verb.RUN)
+    if answer is Answer.RETURNS:
+        return None
+    # Where others are quicker, who attaches follows them.
+    course = Forward(load(head.name, specs), woken=answer is Answer.ATTACHES)
+    course.check(head, answer)
+    return course
+
+
+def back(head: Head, specs: Sequence[StepSpec], *, current: bool, skip: bool) -> Back:
+    """Return the way back from where a workflow stands; raises what refuses it."""
+    verbs.check(head, Verb.ROLLBACK)
+    return Back(load(head.name, specs), current=current, skip=skip)
+
+
+def load(name: str, specs: Sequence[StepSpec]) -> list[BaseStep]:
+    """Make all steps again, so that none is missed when others have run; raises `StepNotFound`."""
+    try:
+        return [spec.load() for spec in specs]
+    except (LookupError, InvalidInput) as error:
+        raise StepNotFound(name, f"{name!r}: {error.args[0]}") from error

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Iterable
 
 from awfe.domain import takeover
+from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.states import ACTIVE
-from awfe.domain.step import policies_of
+from awfe.domain.step import StepSpec, policies_of
 from awfe.errors import InvalidInput, WorkflowCorrupt, WorkflowNotFound
 from awfe.execution.crew import Crew
 from awfe.persistence.reads import Remains
@@ -31,6 +32,16 @@ class Recovery:
             return False
         await asyncio.sleep(self._crew.settings.takeover_delay)
         return not await self._crew.locks.is_held(number, owner)
+
+    async def still_gone(self, head: Head, now: Head) -> bool:
+        """Take the second look: free again, still the same run, and it has not moved."""
+        same = (now.run_id, now.owner, now.rev) == (head.run_id, head.owner, head.rev)
+        return same and not await self.is_alive(now)
+
+    def taken_over(self, head: Head, progress: Progress, *, rerun: bool) -> Move:
+        """Return what becomes of a workflow whose runner is gone; `rerun`: its step is declared so."""
+        allowed = rerun and progress.interrupts < self._crew.settings.max_interrupts
+        return takeover.taken_over(head, self._crew.clock(), By(self._crew.owner), rerun=allowed)
 
     async def settle(self, head: Head) -> Head:
         """Bring a workflow to rest whose runner is gone; one that lives is returned as it is."""
@@ -58,9 +69,7 @@ class Recovery:
 
     async def _settle_now(self, head: Head) -> Head:
         now = await self._crew.reads.head(head.name)
-        # The second look: free again, still the same run, and it has not moved.
-        same = (now.run_id, now.owner, now.rev) == (head.run_id, head.owner, head.rev)
-        if not same or await self.is_alive(now):
+        if not await self.still_gone(head, now):
             return now
         if now.state not in ACTIVE:
             return await self._crew.writes.let_go(now, self._crew.clock())
@@ -70,8 +79,7 @@ class Recovery:
             if found.head.run_id != now.run_id or found.head.rev != now.rev:
                 # It moves, so it lives; and `rerun` was declared by the step at which it was.
                 return None
-            allowed = rerun and found.progress.interrupts < self._crew.settings.max_interrupts
-            return takeover.taken_over(found.head, self._crew.clock(), By(self._crew.owner), rerun=allowed)
+            return self.taken_over(found.head, found.progress, rerun=rerun)
 
         found = await self._crew.writes.change(head.name, make, workflow_id=head.id)
         if found.head.rev != now.rev + 1:
@@ -85,6 +93,14 @@ class Recovery:
         """Tell whether the current step may be repeated; one that can't be made again may not."""
         try:
             _, specs = await self._crew.reads.with_steps(head.name)
-            return policies_of(specs[head.at - 1].load()).rerun
-        except (LookupError, InvalidInput, WorkflowCorrupt):
+        except WorkflowCorrupt:
             return False
+        return declared_rerun(specs[head.at - 1])
+
+
+def declared_rerun(spec: StepSpec) -> bool:
+    """Tell whether a saved step may be repeated; one that can't be made again may not."""
+    try:
+        return policies_of(spec.load()).rerun
+    except (LookupError, InvalidInput):
+        return False

@@ -15,7 +15,7 @@ from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
 from awfe.domain.states import ACTIVE, StepState
-from awfe.domain.step import policies_of
+from awfe.domain.step import called, policies_of
 from awfe.domain.waits import Woken
 from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt
 from awfe.execution import endings
@@ -139,7 +139,7 @@ class Run(Asked):
     @property
     def _step_name(self) -> str:
         position = self.head.position
-        return "" if position is None else type(self.course.steps[position - 1]).__name__
+        return "" if position is None else called(self.course.steps[position - 1])
 
     async def _claim(self) -> None:
         run_id = secrets.token_hex(16)

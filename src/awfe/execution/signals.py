@@ -28,12 +28,7 @@ class Signals:
 
     async def send(self, name: str, topic: str, payload: Any, by: By) -> None:
         """Send a signal."""
-        if waits.topic("topic", topic).startswith(_RESERVED):
-            msg = f"topic={topic!r:.60}: topics that begin with {_RESERVED!r} are awfe's own"
-            raise InvalidInput(msg)
-        encoded = encode(payload, "payload")
-        if len(encoded) > self._crew.max_context_bytes:
-            raise too_large(len(encoded), self._crew.max_context_bytes)
+        encoded = checked(topic, payload, self._crew.max_context_bytes)
         await self._steering.told(await self._crew.waits.send(name, topic, encoded, by, self._crew.clock()))
 
     async def approve(self, name: str, by: By) -> None:
@@ -63,6 +58,17 @@ class Signals:
 
         found = await self._crew.writes.change(name, make)
         await self._steering.told(found.head)
+
+
+def checked(topic: str, payload: Any, limit: int) -> bytes:
+    """Return a payload encoded; raises `InvalidInput` or `ContextError` for what can't be sent."""
+    if waits.topic("topic", topic).startswith(_RESERVED):
+        msg = f"topic={topic!r:.60}: topics that begin with {_RESERVED!r} are awfe's own"
+        raise InvalidInput(msg)
+    encoded = encode(payload, "payload")
+    if len(encoded) > limit:
+        raise too_large(len(encoded), limit)
+    return encoded
 
 
 def asked(head: Head, by: By) -> Wait:

@@ -9,13 +9,12 @@ from awfe.domain import verbs
 from awfe.domain.decide import Halt
 from awfe.domain.moves import NOBODY, By, Head
 from awfe.domain.records import Recovered
-from awfe.domain.states import ACTIVE, Answer, Verb, WorkflowState
-from awfe.domain.step import policies_of
+from awfe.domain.states import ACTIVE, Verb, WorkflowState
 from awfe.errors import InvalidState, StepNotFound, WorkflowCorrupt, WorkflowLocked, WorkflowNotFound
 from awfe.execution import endings
-from awfe.execution.attaching import Attaching, load
+from awfe.execution.attaching import Attaching
 from awfe.execution.control import TAKEN, Control
-from awfe.execution.course import Back, Forward
+from awfe.execution.course import back, forward
 from awfe.execution.crew import Crew
 from awfe.execution.gate import Gate
 from awfe.execution.lookout import Lookout
@@ -61,53 +60,55 @@ class Steering:
 
         Refuses what can be known now.
         """
-        await self._leaving(name)
-        if (attached := self._attached(name)) is not None:
+        await self.leaving(name)
+        if (attached := self.attached(name)) is not None:
             return attached
         head, specs = await self._crew.reads.with_steps(name)
         head = await self._recovery.settle(head)
-        answer = verbs.check(head, Verb.RUN)
-        if answer is Answer.RETURNS:
+        course = forward(head, specs)
+        if course is None:
             return None
-        # Where others are quicker, who attaches follows them.
-        course = Forward(load(name, specs), woken=answer is Answer.ATTACHES)
-        if answer is Answer.RUNS_IF_RERUN and not policies_of(course.steps[head.at - 1]).rerun:
-            raise verbs.refusal(head, Verb.RUN, Answer.ERROR_STATE)
-        if answer is Answer.ATTACHES:
+        if course.woken:
             await self._crew.waits.attach(head, self._crew.owner)
         self._gate.check()
-        return self._attached(name) or self.control.begin(head, course, by)
+        return self.attached(name) or self.control.begin(head, course, by)
 
     async def roll_back(self, name: str, by: By, *, current: bool, skip: bool, in_line: bool = True) -> Result:
         """Let a workflow be rolled back in the background; refuses what can be known now."""
-        await self._leaving(name)
-        self._refuse_running(name)
+        await self.leaving(name)
+        self.refuse_running(name)
         head, specs = await self._crew.reads.with_steps(name)
         head = await self._recovery.settle(head)
-        verbs.check(head, Verb.ROLLBACK)
-        course = Back(load(name, specs), current=current, skip=skip)
+        course = back(head, specs, current=current, skip=skip)
         self._gate.check()
-        self._refuse_running(name)
+        self.refuse_running(name)
         return self.control.begin(head, course, by, in_line=in_line)
 
-    def _attached(self, name: str) -> Result | None:
+    def attached(self, name: str) -> Result | None:
         """Return what may be awaited of a workflow that waits here, or is about to; refuses one that runs."""
         waiter, run = self.control.waiting.get(name), self.control.get(name)
         if waiter is not None:
             return waiter.result
         if run is not None and run.head.state is WorkflowState.WAITING:
             return run.result
-        self._refuse_running(name)
+        self.refuse_running(name)
         return None
 
-    async def _leaving(self, name: str) -> None:
+    async def leaving(self, name: str) -> None:
         """Return when a run is over whose workflow rests, and that only gives its lock back."""
         run = self.control.get(name)
         rests = run is not None and run.has_claimed and run.head.state not in ACTIVE and run.head.owner is None
         if run is not None and rests and run.task is not None:
             await asyncio.wait({run.task})
 
-    def _refuse_running(self, name: str) -> None:
+    async def begun(self, name: str) -> None:
+        """Return when the database tells what a run of this engine has claimed."""
+        run = self.control.get(name)
+        if run is not None and not run.in_line:
+            await run.settled()
+
+    def refuse_running(self, name: str) -> None:
+        """Refuse a workflow that runs, or is about to, in this engine."""
         if (running := self.control.get(name)) is not None:
             raise verbs.locked(running.head) if running.head.owner is not None else _in_line(name)
 
@@ -137,7 +138,7 @@ class Steering:
     async def halt(self, name: str, verb: Verb, by: By, grace: float | None = None) -> None:
         """Ask whoever runs a workflow to pause or stop; one that stands in line here is taken out of it."""
         halt = Halt.STOP if verb is Verb.STOP else Halt.PAUSE
-        await self._leaving(name)
+        await self.leaving(name)
         run = self.control.get(name)
         in_line = run is not None and run.in_line
         if run is None:
@@ -170,9 +171,7 @@ class Steering:
 
     async def at_rest(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
         """Do something that needs a workflow at rest; one whose runner is gone is brought to rest first."""
-        run = self.control.get(name)
-        if run is not None and not run.in_line:
-            await run.settled()
+        await self.begun(name)
         try:
             return await act()
         except WorkflowLocked:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final, NoReturn, Protocol
 
@@ -14,7 +15,7 @@ from awfe.domain.step import BaseStep, TransactionalStep
 from awfe.errors import InvalidInput, StoreUnavailable
 from awfe.execution.attempt import Work
 from awfe.execution.crew import Crew
-from awfe.persistence.transaction import Transaction, Undone
+from awfe.persistence.transaction import Refused, Transaction, Undone
 from awfe.shielding import to_the_end
 
 _FIRST_PAUSE: Final = 0.05
@@ -71,11 +72,24 @@ async def _once(crew: Crew, run_attempt: RunAttempt, apply: ApplyOutcome) -> tup
                 await apply(outcome, transaction.apply)
             except Undone as undone:
                 return outcome, undone
+            except Refused as refused:
+                await to_the_end(transaction.end())
+                return await _failed(run_attempt, outcome, refused.error), None
             return None, None
     finally:
         # Before anything else is written: on SQLite it keeps all others from writing.
         await to_the_end(transaction.end())
     return outcome, passing[0] if passing and outcome.ending is Ending.FAILED else None
+
+
+async def _failed(run_attempt: RunAttempt, before: Outcome, error: Exception) -> Outcome:
+    """Let the attempt fail after all, with what it has printed; what it changed in the context is not saved."""
+
+    async def fail(_step: BaseStep, _ctx: Context) -> NoReturn:
+        raise error
+
+    outcome = await run_attempt(fail)
+    return replace(outcome, output=before.output + outcome.output)
 
 
 async def _work(transaction: Transaction, passing: list[Exception], step: BaseStep, ctx: Context) -> object:

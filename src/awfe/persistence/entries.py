@@ -24,6 +24,8 @@ from awfe.persistence.schema import attempt, event, signal, step, tombstone, wor
 from awfe.persistence.session import Database
 from awfe.persistence.writes import NOTED, check_size
 
+# A statement takes so many parameters on every database.
+_AT_ONCE: Final = 1_000
 _BURIED: Final = select(tombstone.c.id).where(tombstone.c.uid == bindparam("uid"))
 
 
@@ -48,7 +50,7 @@ class Entries:
         parent_id: int | None = None,
     ) -> None:
         """Write a new workflow, whole or not at all; raises `WorkflowExists`."""
-        check_size(self._database, delta)
+        check_size(delta, self._database.max_context_bytes)
         uid = secrets.token_hex(16)
         head = Head(0, name, len(specs), WorkflowState.PENDING, 1, StepState.PENDING, 0, now)
         head = replace(head, scheduled_at=at, parent_id=parent_id)
@@ -94,11 +96,8 @@ class Entries:
                 before = head.state
             elif tuple(row) != corrupt:
                 raise WorkflowLocked(name, f"{name!r} was changed at this moment; try again")
-            await session.execute(delete(workflow).where(workflow.c.id == row.id))
-            for table in (step, attempt, event, signal):
-                await session.execute(delete(table).where(table.c.workflow_id == row.id))
-            grave = {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
-            await session.execute(insert(tombstone), grave)
+            await erase(session, [row.id])
+            await session.execute(insert(tombstone), grave(uid, name, by, now))
 
         await self._database.write(work)
         self._tell([events.of_noted(name, Noted(Cause.DELETE, now, 0, by), before, None)])
@@ -108,6 +107,20 @@ class Entries:
         columns = (tombstone.c.name, tombstone.c.deleted_at, tombstone.c.actor, tombstone.c.reason)
         query = select(*columns).order_by(tombstone.c.id)
         return await self._reads.each(query, lambda row: Tombstone(*row), tombstone.c.id)
+
+
+async def erase(session: AsyncSession, ids: Sequence[int]) -> None:
+    """Remove workflows with all their rows."""
+    for first in range(0, len(ids), _AT_ONCE):
+        some = ids[first : first + _AT_ONCE]
+        await session.execute(delete(workflow).where(workflow.c.id.in_(some)))
+        for table in (step, attempt, event, signal):
+            await session.execute(delete(table).where(table.c.workflow_id.in_(some)))
+
+
+def grave(uid: str, name: str, by: By, now: datetime) -> dict[str, Any]:
+    """Return the row of a tombstone."""
+    return {"uid": uid, "name": name, "deleted_at": now, "actor": by.actor, "reason": by.reason}
 
 
 def _step_row(workflow_id: int, spec: StepSpec) -> dict[str, Any]:

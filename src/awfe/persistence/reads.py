@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import BindParameter, Column, Select, and_, bindparam, case, func, null, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe.domain.delta import Delta
 from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
 from awfe.domain.records import Event, Workflow, WorkflowSummary
@@ -60,11 +59,12 @@ _LAST_ATTEMPTS: Final = select(attempt).where(
     attempt.c.workflow_id == _id,
     tuple_(attempt.c.position, attempt.c.attempt).in_(_NEWEST.group_by(attempt.c.position)),
 )
-_UNSAVED: Final = select(attempt.c.changes).where(
+_UNSAVED: Final = select(attempt.c.rev, attempt.c.outcome, attempt.c.changes).where(
     attempt.c.workflow_id == _id,
     attempt.c.position == bindparam("position"),
     attempt.c.attempt == bindparam("attempt"),
-    attempt.c.outcome != StepState.COMPLETED.value,
+    attempt.c.outcome.not_in([StepState.COMPLETED.value, StepState.UNDONE.value]),
+    attempt.c.changes.is_not(None),
 )
 _PRINTED: Final = (
     select(event.c.output)
@@ -127,9 +127,14 @@ async def locked_with_log(session: AsyncSession, name: str, workflow_id: int | N
         # the new head beside the old lines.
         log = await log_of(session, head)
     progress = replay(log)
-    if head.attempt_started_at is not None and head.attempt < progress.next_attempt(head.at):
-        raise codec.corrupt(name, "awfe_workflow.attempt", f"attempt {head.attempt} runs, and has ended")
+    compare(head, progress)
     return head, progress
+
+
+def compare(head: Head, progress: Progress) -> None:
+    """Raise `WorkflowCorrupt` where a head contradicts its log."""
+    if head.attempt_started_at is not None and head.attempt < progress.next_attempt(head.at):
+        raise codec.corrupt(head.name, "awfe_workflow.attempt", f"attempt {head.attempt} runs, and has ended")
 
 
 async def log_of(session: AsyncSession, head: Head) -> list[Entry]:
@@ -148,12 +153,16 @@ def entries_of(head: Head, lines: Iterable[Sequence[Any]], ended: Iterable[Seque
     return entries
 
 
-async def unsaved(session: AsyncSession, head: Head) -> Delta:
-    """Return what the last attempt of the current step changed and did not get into the context."""
+async def unsaved(session: AsyncSession, head: Head, progress: Progress) -> Entry | None:
+    """Return the last attempt of the current step, where it changed what did not get into the context."""
     key = {"id": head.id, "position": head.position, "attempt": head.attempt}
-    rows = await fetched(session, head.name, _UNSAVED, key)
-    with codec.understanding(head.name, f"awfe_attempt.changes of step {head.position}"):
-        return codec.unpack(rows[0].changes if rows else None)
+    for row in await fetched(session, head.name, _UNSAVED, key):
+        # One from before a reset from this step, or one before it, is of a past that was dropped.
+        if progress.line(head.at) < row.rev <= head.rev:
+            with codec.understanding(head.name, f"awfe_attempt.changes of step {head.position}"):
+                delta = codec.unpack(row.changes)
+                return Entry(row.rev, Cause(f"step_{row.outcome}"), head.at, head.attempt, delta)
+    return None
 
 
 async def printed(session: AsyncSession, head: Head) -> str:
@@ -183,7 +192,7 @@ class Reads:
 
     async def with_steps(self, name: str) -> tuple[Head, list[StepSpec]]:
         """Return a head with its saved steps, which can be made again; raises `WorkflowNotFound`."""
-        head, saved = await self._database.read(lambda session: _with_steps(session, name))
+        head, saved = await self._database.read(lambda session: with_steps(session, name))
         for spec in saved:
             specs.arguments_of(name, spec)
             specs.policies_of(name, spec)
@@ -193,7 +202,7 @@ class Reads:
         """Return a workflow as it stands; raises `WorkflowNotFound`."""
 
         async def work(session: AsyncSession) -> Workflow:
-            head, saved = await _with_steps(session, name)
+            head, saved = await with_steps(session, name)
             # Another transaction may have moved it since: what is younger than the head is not looked at.
             log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
             attempts = await fetched(session, name, _LAST_ATTEMPTS, {"id": head.id})
@@ -279,7 +288,8 @@ class Reads:
         return await self._database.read(lambda session: fetched(session, name, query, {}))
 
 
-async def _with_steps(session: AsyncSession, name: str) -> tuple[Head, list[StepSpec]]:
+async def with_steps(session: AsyncSession, name: str) -> tuple[Head, list[StepSpec]]:
+    """Return a head with its saved steps."""
     rows = await fetched(session, name, _WITH_STEPS, {"name": name})
     head = codec.head_of(found(rows, name)[:HEAD])
     return head, specs.specs_of(head, (row[HEAD:] for row in rows))

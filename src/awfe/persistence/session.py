@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
@@ -18,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from awfe import urls
 from awfe.errors import AwfeError, ConfigError, StoreUnavailable
 from awfe.persistence import faults, opening, schema
+from awfe.persistence.closing import KnownSession, SQLiteConnection, close_for_certain, cut
 from awfe.settings import Settings
 from awfe.shielding import cut_once, to_the_end
 
@@ -42,20 +42,10 @@ _POSTGRESQL_SESSION: Final = f"SET idle_in_transaction_session_timeout = '{_IDLE
 _SQLITE_SESSION: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 10000")
 
 
-class _SQLiteConnection(sqlite3.Connection):
-    """Rolls back before it closes: else a cursor that a traceback still holds keeps the file locked."""
-
-    def close(self) -> None:
-        """Roll back and close."""
-        if self.in_transaction:
-            self.rollback()
-        super().close()
-
-
 _CONNECT_ARGS: Final[Mapping[str, dict[str, Any]]] = {
     "mysql": {"connect_timeout": _CONNECT_LIMIT, "charset": "utf8mb4"},
     "postgresql": {"timeout": _CONNECT_LIMIT},
-    "sqlite": {"factory": _SQLiteConnection},
+    "sqlite": {"factory": SQLiteConnection},
 }
 
 
@@ -94,7 +84,7 @@ class Database:
         }
         made = self._connecting(arguments)
         if self.kind == "mysql":
-            _close_for_certain(made.sync_engine.dialect)
+            close_for_certain(made.sync_engine.dialect)
         for each in self.on_engine:
             each(made)
         return made
@@ -196,7 +186,7 @@ class Database:
     @asynccontextmanager
     async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
         # Not used as a context manager: that closes in a task which a loop that goes down cancels before it begins.
-        session = AsyncSession(engine, expire_on_commit=False, autoflush=False)
+        session = AsyncSession(engine, sync_session_class=KnownSession, expire_on_commit=False, autoflush=False)
         end = session.close
         try:
             yield session
@@ -215,8 +205,8 @@ class Database:
         try:
             async with asyncio.timeout(_CONNECT_LIMIT):
                 await end()
-        except TimeoutError:
-            await session.invalidate()
+        except Exception:  # noqa: BLE001 - whatever it is: it is the connection's, and that is ended
+            await session.run_sync(cut)
 
     async def retried(
         self, once: Callable[[], Awaitable[T]], retry_for: float | None = None, line: asyncio.Semaphore | None = None
@@ -261,19 +251,6 @@ class Database:
             msg = f"{self}: refused for user {self.url.username!r} at host {self.url.host!r}: {faults.brief(error)}"
             return ConfigError(msg)
         return StoreUnavailable(f"{self}: {faults.brief(error)}")
-
-
-def _close_for_certain(dialect: Any) -> None:
-    """Close also what the server has reset: aiomysql says goodbye first, and stops where that fails."""
-    close = dialect.do_close
-
-    def do_close(connection: Any) -> None:
-        try:
-            close(connection)
-        except OSError:
-            connection.driver_connection.close()
-
-    dialect.do_close = do_close
 
 
 def _begin(connection: Any) -> None:

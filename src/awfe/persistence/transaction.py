@@ -40,6 +40,15 @@ class Undone(Exception):
     """A step's transaction was not committed, for a reason that may pass, or it is not known whether it was."""
 
 
+class Refused(Exception):
+    """What a step wrote was refused in the COMMIT: nothing of it is stored, and the cause is the step's own error."""
+
+    def __init__(self, error: Exception) -> None:
+        """Keep the error."""
+        super().__init__(error)
+        self.error = error
+
+
 def transactions(database: Database, writes: Writes) -> Callable[[], "Transaction"]:
     """Return what makes the transactions of one engine's steps: at most half of its connections are theirs at once."""
     # On SQLite only one can write; the others wait better in line than for the file.
@@ -150,7 +159,7 @@ class Transaction:
         """Apply a runner's move as the last of the transaction, and commit both.
 
         Returns and raises as `Writes.apply` does; where a request turned up the transaction is still open. Raises
-        `Undone` when it was not committed, for a reason that may pass.
+        `Undone` when it was not committed, for a reason that may pass, `Refused` for a constraint of the step's own.
         """
         uid = secrets.token_hex(16)
 
@@ -175,7 +184,11 @@ class Transaction:
     async def _commit(self) -> None:
         assert self._connection is not None  # noqa: S101 - its statements were just done
         self._is_ours = True
-        await self._connection.commit()
+        try:
+            await self._connection.commit()
+        except IntegrityError as error:
+            # One that was deferred: SQLite can't be asked for it before.
+            raise Refused(error) from error
 
     async def _last(self, work: Work[T]) -> T:
         """Do the engine's part, once; raises `Undone` when it failed, and the transaction with it, or nobody knows."""

@@ -146,13 +146,12 @@ class Writes:
             if tried and (await session.execute(NOTED, {"uid": uid})).one_or_none() is not None:
                 return Found(head, progress)
             tried = True
-            kept = await unsaved(session, head) if with_unsaved else NO_CHANGE
-            made = make(Found(head, progress, kept, await sent(session, head), await printed(session, head)))
+            kept = await unsaved(session, head, progress) if with_unsaved else None
+            delta = (kept and kept.delta) or NO_CHANGE
+            made = make(Found(head, progress, delta, await sent(session, head), await printed(session, head)))
             if made is None:
                 return Found(head, progress)
-            if made.noted is not None:
-                dropped = made.noted.position if made.cause is Cause.RESET_FROM else None
-                check_size(self._database, made.noted.delta, progress.context(dropped))
+            check_room(made, progress, self._database.max_context_bytes)
             assert await put(session, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
             return Found(made.after, progress)
 
@@ -184,8 +183,7 @@ class Writes:
                 assert await put(session, noted, uid)  # noqa: S101 - the row is locked
                 return noted.after
             runs = head.state in ACTIVE
-            asked_at_rest = in_line and not runs
-            if not asked_at_rest and verbs.check(head, verb) is not Answer.REQUESTED and not head.resumable:
+            if verbs.halting(head, verb, in_line=in_line) is not Answer.REQUESTED and not head.resumable:
                 return head
             noted = Noted(Cause(request), now, head.position or 0, by)
             if not runs:
@@ -218,13 +216,19 @@ class Writes:
         return (await self.change(head.name, make, workflow_id=head.id, retry_for=retry_for)).head
 
 
-def check_size(database: Database, delta: Delta, values: dict[str, bytes] | None = None) -> None:
+def check_size(delta: Delta, limit: int, values: dict[str, bytes] | None = None) -> None:
     """Refuse a change that makes a context too large."""
     values = {} if values is None else values
     delta.apply(values)
-    limit = database.max_context_bytes
     if delta and size_of(values) > limit:
         raise too_large(size_of(values), limit)
+
+
+def check_room(move: Move, progress: Progress, limit: int) -> None:
+    """Refuse a verb whose values make the context too large."""
+    if move.noted is not None:
+        dropped = move.noted.position if move.cause is Cause.RESET_FROM else None
+        check_size(move.noted.delta, limit, progress.context(dropped))
 
 
 async def put(session: AsyncSession, move: Move, uid: str) -> bool:

@@ -10,7 +10,7 @@ from awfe import checks
 from awfe.domain.context import Context, StepInfo
 from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.secret import Revealed, Secret
-from awfe.domain.step import BaseStep, Policies, policies_of
+from awfe.domain.step import BaseStep, Policies, called, policies_of
 from awfe.domain.values import decode
 from awfe.errors import InvalidInput
 from awfe.steps import amounts, given, nested
@@ -141,7 +141,7 @@ class _Item:
 
     async def _attempt(self, attempt: int, values: dict[str, bytes], policies: Policies) -> dict[str, Any]:
         outer = self._ctx.step
-        info = StepInfo(outer.position, type(self._inner).__name__, attempt, f"{outer.key}-{digest(self._label)}")
+        info = StepInfo(outer.position, called(self._inner), attempt, f"{outer.key}-{digest(self._label)}")
         self._saved.apply(values)
         ctx = Context.attached(values, self, workflow=self._ctx.workflow, step=info, log=self._ctx.log)
         limit = asyncio.timeout(policies.timeout)

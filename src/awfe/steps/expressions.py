@@ -165,6 +165,14 @@ class Expression:
         msg = f"expression={self.text!r}: {why}"
         raise InvalidInput(msg)
 
+    @property
+    def names(self) -> set[str]:
+        """The keys of the context that it can't do without."""
+        nodes = list(ast.walk(self._tree))
+        calls = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+        asked = {node.value for node in nodes if isinstance(node, ast.Constant)}
+        return {n.id for n in nodes if isinstance(n, ast.Name) and id(n) not in calls} - asked
+
     def work_out(self, ctx: Context) -> tuple[Any, dict[str, Any]]:
         """Return what it comes to, and the values of the context that it looked at.
 

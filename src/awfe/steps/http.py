@@ -1,9 +1,11 @@
 """Requests to web services."""
 
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -39,8 +41,9 @@ class Http(BaseStep, name="awfe.Http"):
     strings of `json`. `expect` is the status that is no failure: a number, `"2xx"`, or a list. Every request has the
     step's key as its Idempotency-Key; a header of yours of that name takes its place. `max_silence` is in seconds, for
     connecting and for each wait for data; for the whole request there is the policy `timeout`. Redirects are followed
-    for GET and HEAD, or as `redirects` says, and never to another origin. Needs the extra `http`. Raises `InvalidInput`
-    for what makes no sense, `HttpFailed` for what fails.
+    for GET and HEAD, or as `redirects` says, and never to another origin. Certificates are always checked; `ca_file`
+    is a PEM file of those that are trusted, instead of the system's. Needs the extra `http`. Raises `InvalidInput` for
+    what makes no sense, `HttpFailed` for what fails.
     """
 
     method: str
@@ -54,6 +57,7 @@ class Http(BaseStep, name="awfe.Http"):
     redirects: bool | None = field(default=None, kw_only=True)
     max_silence: float = field(default=30.0, kw_only=True)
     max_body: int = field(default=_KIBIBYTES_256, kw_only=True)
+    ca_file: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuse what no request can be made of."""
@@ -74,6 +78,7 @@ class Http(BaseStep, name="awfe.Http"):
             checks.flag("redirects", self.redirects)
         given.seconds("max_silence", self.max_silence)
         checks.whole("max_body", self.max_body)
+        checks.text("ca_file", self.ca_file)
 
     def _check_expect(self) -> None:
         expected: list[Any] = self._expected or [None]
@@ -107,7 +112,7 @@ class Http(BaseStep, name="awfe.Http"):
             content["params"] = {name: fill(parse(text, name), ctx) for name, text in self.params.items()}
         about = f"{self.method} {_shown_url(url)}"
         try:
-            async with httpx2.AsyncClient(timeout=self.max_silence) as client:
+            async with httpx2.AsyncClient(timeout=self.max_silence, verify=_trusted(self.ca_file)) as client:
                 request = client.build_request(self.method, url, headers=headers, **content)
                 status, answer = await self._ask(client, request, about)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -156,6 +161,17 @@ class Http(BaseStep, name="awfe.Http"):
             msg = f"{about} answered {status} with more than max_body={limit} bytes"
             raise HttpFailed(msg, status)
         return _read(response.headers.get("content-type", ""), bytes(body), text, about)
+
+
+def _trusted(ca_file: str | None) -> ssl.SSLContext | bool:
+    """Return what checks certificates; True is the system's."""
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=Path(ca_file).expanduser())
+    except OSError as error:
+        msg = f"ca_file={ca_file!r}: {error.strerror or error}; give a file of certificates in PEM"
+        raise InvalidInput(msg) from error
 
 
 def _read(content_type: str, body: bytes, text: str, about: str) -> dict[str, Any]:

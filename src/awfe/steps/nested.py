@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from awfe.domain.context import Context
-from awfe.domain.step import BaseStep, StepSpec, save
+from awfe.domain.step import BaseStep, StepSpec, called, save
 from awfe.domain.values import decode, encode
 from awfe.errors import InvalidInput
 
@@ -16,6 +16,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     impl: str
     args: dict[str, Any]
     policies: dict[str, Any]
+    name: str = ""
 
 
 def saved(given: Any) -> dict[str, Any]:
@@ -24,7 +25,8 @@ def saved(given: Any) -> dict[str, Any]:
         load(given)
         return given
     spec = save(1, given)
-    return {"impl": spec.impl, "args": decode(spec.args), "policies": decode(spec.policies)}
+    name = {"name": spec.name} if isinstance(given, BaseStep) and called(given) != type(given).__name__ else {}
+    return {"impl": spec.impl, "args": decode(spec.args), "policies": decode(spec.policies), **name}
 
 
 def load(given: dict[str, Any]) -> BaseStep:
@@ -32,7 +34,7 @@ def load(given: dict[str, Any]) -> BaseStep:
     try:
         found = msgspec.convert(given, _Saved)
         args = encode(found.args, "args", InvalidInput)
-        return StepSpec(1, "", found.impl, args, msgspec.json.encode(found.policies)).load()
+        return StepSpec(1, found.name, found.impl, args, msgspec.json.encode(found.policies)).load()
     except (LookupError, msgspec.ValidationError) as error:
         msg = f"the step inside: {error.args[0]}"
         raise InvalidInput(msg) from error

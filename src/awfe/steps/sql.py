@@ -72,7 +72,7 @@ class Sql(TransactionalStep, name="awfe.Sql"):
             msg = f"params={self.params!r:.60}: give a dict of names and values"
             raise InvalidInput(msg)
         checks.text("save_as", self.save_as)
-        if unknown := sorted(set(self.params or ()) - set(self._names)):
+        if unknown := sorted(set(self.params or ()) - set(self.names)):
             msg = f"params has {', '.join(map(repr, unknown))}, but the statement has no :{unknown[0]}: {self._shown}"
             raise InvalidInput(msg)
         if self.url is None and self._first_word in _ENDS_TRANSACTION:
@@ -127,7 +127,7 @@ class Sql(TransactionalStep, name="awfe.Sql"):
     def _bound(self, ctx: Context) -> tuple[TextClause, dict[str, Any]]:
         statement, values = text(self.statement), {}
         given = self.params or {}
-        for name in self._names:
+        for name in self.names:
             if name not in given and name not in ctx:
                 has = ", ".join(sorted(ctx)) or "none"
                 msg = f"{self._shown}: neither params nor the context has {name!r}; the context has {has}"
@@ -149,7 +149,8 @@ class Sql(TransactionalStep, name="awfe.Sql"):
         return urls.resolve(given or "")
 
     @property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The parameters of the statement."""
         return list(text(self.statement).compile().params)
 
     @property

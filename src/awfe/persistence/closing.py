@@ -1,0 +1,48 @@
+"""Connections that end for certain, in whatever state they are."""
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
+
+
+class SQLiteConnection(sqlite3.Connection):
+    """Rolls back before it closes: else a cursor that a traceback still holds keeps the file locked."""
+
+    def close(self) -> None:
+        """Roll back and close."""
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
+def close_for_certain(dialect: Any) -> None:
+    """Close also what the server has reset: aiomysql says goodbye first, and stops where that fails."""
+    close = dialect.do_close
+
+    def do_close(connection: Any) -> None:
+        try:
+            close(connection)
+        except OSError:
+            connection.driver_connection.close()
+
+    dialect.do_close = do_close
+
+
+class KnownSession(Session):
+    """Knows its connection also when its end has failed; SQLAlchemy's has forgotten it by then."""
+
+
+@event.listens_for(KnownSession, "after_begin")
+def _note(session: Session, _transaction: object, connection: Connection) -> None:
+    session.info["connection"] = connection
+
+
+def cut(session: Session) -> None:
+    """End the connection of a session, whatever it is in the middle of."""
+    connection: Connection | None = session.info.get("connection")
+    if connection is not None and not connection.closed:
+        connection.invalidate()
+        connection.close()

@@ -1,0 +1,1 @@
+"""Tests of runbooks: files that are right, and many that are not."""
