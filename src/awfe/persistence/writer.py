@@ -214,7 +214,6 @@ async def _given_up(session: AsyncSession) -> None:
     connection = _connection_of(session)
     with suppress(TimeoutError):
         async with asyncio.timeout(_END_LIMIT):
-            await session.invalidate()
             await connection.invalidate()
     # It would connect again else, for whoever still has it.
     await connection.close()

@@ -23,7 +23,7 @@ from awfe.domain.states import ACTIVE, Answer, Cause, Verb, WorkflowState
 from awfe.errors import LockLost, WorkflowError
 from awfe.persistence import codec
 from awfe.persistence.batch import INSERT_ATTEMPT, INSERT_EVENT, MUTABLE, fenced, guard
-from awfe.persistence.glances import Glances
+from awfe.persistence.candidates import Candidates
 from awfe.persistence.reads import (
     LOCKED_BY_ID,
     LOCKED_BY_NAME,
@@ -73,7 +73,7 @@ class Writes:
         self._database = database
         self._tell = tell
         self._writer = Writer(database, settled)
-        self._glances = Glances(database)
+        self._candidates = Candidates(database)
 
     async def apply(self, move: Move, retry_for: float) -> Head:
         """Apply a runner's move, waiting for the database as long as it may take.
@@ -116,7 +116,7 @@ class Writes:
         uid = secrets.token_hex(16)
         made, tried = None, False
         with suppress(WorkflowError):
-            found = Found(*await self._glances.with_log(name, workflow_id))
+            found = Found(*await self._candidates.with_log(name, workflow_id))
             made = None if found.head.waits else make(found)
         if made is not None:
             tried = True

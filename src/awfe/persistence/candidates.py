@@ -1,4 +1,4 @@
-"""What many workflows look like at this moment, without locking any of them: only good for a move that is fenced."""
+"""Workflows that are about to be claimed: read together, and without a lock, so only good for a move that is fenced."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from awfe.domain.log import Progress, replay
 from awfe.domain.moves import Head
 from awfe.persistence import codec
 from awfe.persistence.gathering import Gathering
-from awfe.persistence.reads import ENDED, HEAD, LINE, entries_of, fetched, found
+from awfe.persistence.reads import ENDED, HEAD, LINE, compare, entries_of, fetched, found
 from awfe.persistence.schema import attempt, event, workflow
 from awfe.persistence.session import Database
 
@@ -25,8 +25,8 @@ _NOTED: Final = (
 _ENDED: Final = select(attempt.c.workflow_id, *ENDED).where(attempt.c.workflow_id.in_(_ids))
 
 
-class Glances:
-    """Looks at the workflows of one database; those that are looked at at the same time, at once."""
+class Candidates:
+    """Reads what a claim is decided on; what is claimed at the same time is read at once."""
 
     def __init__(self, database: Database) -> None:
         """Look into this database."""
@@ -36,11 +36,13 @@ class Glances:
     async def with_log(self, name: str, workflow_id: int) -> tuple[Head, Progress]:
         """Return a head and what its log added up to; raises `WorkflowNotFound` and `WorkflowCorrupt`.
 
-        A move of somebody else in this very moment is seen, or not, or in the log alone.
+        A move of somebody else in this very moment may be seen in the log alone, and look like corruption.
         """
         noted, ended = await self._logs.get(workflow_id) or ([], [])
         head = codec.head_of(found(noted, name)[:HEAD])
-        return head, replay(entries_of(head, [row[HEAD:] for row in noted], ended))
+        progress = replay(entries_of(head, [row[HEAD:] for row in noted], ended))
+        compare(head, progress)
+        return head, progress
 
     async def _rows(self, ids: Sequence[int], retry_for: float | None) -> Mapping[int, _Rows]:
         return await self._database.read(partial(_rows, ids), retry_for)
