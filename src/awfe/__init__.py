@@ -1,5 +1,8 @@
 """awfe: persisted, sequential workflows on asyncio and SQL."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from awfe.domain.context import Context
 from awfe.domain.functions import step
 from awfe.domain.outcomes import ErrorInfo
@@ -20,7 +23,6 @@ from awfe.domain.retry import Retry
 from awfe.domain.states import Cause, StepState, WorkflowState
 from awfe.domain.step import BaseStep, StepLike, TransactionalStep
 from awfe.domain.waits import Again, Sleep, Until, WaitFor
-from awfe.engine import Engine
 from awfe.errors import (
     AwfeError,
     ConfigError,
@@ -44,8 +46,14 @@ from awfe.errors import (
     WorkflowPaused,
     WorkflowStopped,
 )
-from awfe.execution.handle import Handle
 from awfe.settings import Settings
+
+if TYPE_CHECKING:
+    from awfe.engine import Engine
+    from awfe.execution.handle import Handle
+
+# These bring SQLAlchemy, which takes longer to import than all the rest: `awfe --help` does without.
+_LATER = {"Engine": "awfe.engine", "Handle": "awfe.execution.handle"}
 
 __version__ = "0.1.0"
 
@@ -100,3 +108,11 @@ __all__ = [
     "WorkflowSummary",
     "step",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    found = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    return found

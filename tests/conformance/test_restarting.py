@@ -7,9 +7,10 @@ from awfe import (
     Engine,
     Retry,
     StepError,
+    WorkflowStopped,
     step,
 )
-from tests.conformance.steps import Flaky, Note, World, append
+from tests.conformance.steps import Flaky, Note, Stubborn, World, append
 
 
 @step
@@ -105,3 +106,24 @@ async def test_the_budget_of_retries_is_new_after_a_reset(engine: Engine, world:
         await engine.restart("w")
     assert len(world.calls) == 4
     assert (await engine.get("w")).steps[0].attempt == 4
+
+
+async def test_nothing_is_taken_over_from_before_a_reset_from_its_step(engine: Engine, world: World) -> None:
+    await engine.create_workflow("w", {}, [Stubborn("one"), Note("two", {"lost": 1})])
+    world.gates["one"].set()
+    world.failing["two"] = ValueError("no")
+    with pytest.raises(StepError):
+        await engine.run("w")
+    await engine.reset("w", from_step=1)
+    world.gates["one"].clear()
+    world.entered["one"].clear()
+    handle = await engine.start("w")
+    await world.entered["one"].wait()
+    await engine.stop("w")
+    world.gates["one"].set()
+    with pytest.raises(WorkflowStopped):
+        await handle
+    workflow = await engine.get("w")
+    assert (workflow.position, workflow.steps[1].state, workflow.steps[1].attempt) == (2, "pending", 1)
+    assert (await engine.plan("w", "reset", keep_context=True)).context == {}
+    assert (await engine.reset("w", keep_context=True)).context == {}

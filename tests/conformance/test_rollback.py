@@ -11,7 +11,6 @@ from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import Start, each_kind_of_lock, killed
 from tests.conformance.steps import Note, World
 from tests.conformance.waiting_steps import Await, Undoable
-from tests.databases import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -249,15 +248,6 @@ async def test_what_waits_while_paused_can_be_rolled_back(engine: Engine, world:
     workflow = await engine.rollback("w")
     assert (workflow.state, states(workflow)) == ("rolled_back", ["undone", "stopped"])
     assert world.calls == ["one", "two", "undo one"]
-
-
-async def test_the_states_of_steps_are_shown_to_those_who_look_by_sql(
-    engine: Engine, world: World, database: Database
-) -> None:
-    await failed(engine, world)
-    workflow = await engine.rollback("w")
-    rows = await database.execute("SELECT state FROM awfe_step_state WHERE workflow = 'w' ORDER BY position")
-    assert [row[0] for row in rows] == states(workflow)
 
 
 async def test_flags_are_checked(engine: Engine) -> None:

@@ -116,3 +116,75 @@ async def test_killed_in_the_middle_it_goes_on_with_the_rest(
     keys = {" ".join(words[:-1]): words[-1] for words in begun}
     assert {" ".join(words[:-1]): words[-1] for words in done} | keys == {" ".join(w[:-1]): w[-1] for w in done}
     assert [result["begun"] for result in workflow.context["out"]] == [1, 1, 2, 2, 1, 1]
+
+
+class Claim(BaseStep, name="tests.Claim"):
+    """Can be undone, item by item."""
+
+    async def work(self, ctx: Context) -> None:
+        """Claim the item."""
+        if error := World.now.failing.get(ctx["item"]):
+            raise error
+        World.now.calls.append(ctx["item"])
+        ctx["claim"] = f"claim of {ctx['item']}"
+
+    async def undo(self, ctx: Context) -> None:
+        """Give it back; the half of that is saved."""
+        World.now.calls.append(f"{ctx.get('claim')}{' again' * ('half' in ctx)}")
+        ctx["half"] = True
+        await ctx.checkpoint()
+        if error := World.now.failing.get(f"undo {ctx['item']}"):
+            raise error
+
+
+@pytest.mark.parametrize("save_as", [None, "claims"])
+async def test_a_rollback_undoes_the_items_that_are_done(engine: Engine, world: World, save_as: str | None) -> None:
+    world.failing["c"] = ValueError("no")
+    each = ForEach("items", Claim, limit=2, max_failures=1, save_as=save_as)
+    await engine.create_workflow("w", {"items": ["a", "b", "c", "d"]}, [each, Note("after", {"items": []})])
+    await engine.run("w")
+    world.calls.clear()
+    world.failing["undo b"] = ValueError("not now")
+    with pytest.raises(StepError, match=r"failed to undo step 1 \(ForEach\): ValueError: not now"):
+        await engine.rollback("w")
+    assert world.calls == ["claim of d", "claim of b"]
+    world.failing.clear()
+    workflow = await engine.rollback("w")
+    assert workflow.state == "rolled_back"
+    assert world.calls == ["claim of d", "claim of b", "claim of b again", "claim of a"]
+    assert {"half", "item", "claim", "ForEach@1 done"} & workflow.context.keys() == set()
+
+
+async def test_of_one_that_failed_what_is_done_is_undone_when_asked(engine: Engine, world: World) -> None:
+    world.failing["c"] = ValueError("no")
+    await engine.create_workflow("w", {"items": ["a", "b", "c", "d"]}, [ForEach("items", Claim)])
+    with pytest.raises(StepError):
+        await engine.run("w")
+    workflow = await engine.rollback("w", include_current=True)
+    assert (workflow.state, workflow.context) == ("rolled_back", {"items": ["a", "b", "c", "d"]})
+    assert world.calls == ["a", "b", "claim of b", "claim of a"]
+
+
+async def test_what_was_done_by_hand_is_undone_too(engine: Engine, world: World) -> None:
+    world.failing["b"] = ValueError("no")
+    await engine.create_workflow("w", {}, [ForEach(["a", "b"], Claim)])
+    with pytest.raises(StepError):
+        await engine.run("w")
+    await engine.update_context("w", {"ForEach@1[b]": True}, reason="by hand")
+    await engine.restart("w")
+    assert (await engine.rollback("w")).context == {}
+    assert world.calls == ["a", "None", "claim of a"]
+
+
+async def test_one_inside_of_another_is_undone_too(engine: Engine, world: World) -> None:
+    inner = ForEach("row", Claim)
+    await engine.create_workflow("w", {}, [ForEach([["a", "b"], ["c"]], inner, as_="row")])
+    await engine.run("w")
+    assert (await engine.rollback("w")).state == "rolled_back"
+    assert world.calls == ["a", "b", "c", "claim of c", "claim of b", "claim of a"]
+
+
+async def test_a_rollback_passes_over_one_whose_step_has_nothing_to_undo(engine: Engine) -> None:
+    await engine.create_workflow("w", {}, [ForEach(["a"], Measure)])
+    assert (await engine.run("w")).context == {}
+    assert (await engine.rollback("w")).steps[0].state == "completed"

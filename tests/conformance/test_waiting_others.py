@@ -126,3 +126,12 @@ async def test_what_waits_survives_kill_9(engine: Engine, start: Start, tmp_path
     done = [text.split()[0] for text in marks.read_text().splitlines()]
     assert sorted(done) == ["four", "one", "three"]
     assert done.index("one") < done.index("three")
+
+
+async def test_what_a_skip_sets_is_the_change_of_a_step_that_waited(engine: Engine) -> None:
+    await engine.create_workflow("w", {}, [Nap("nap", {"a": 1}), Note("after")])
+    await engine.start("w")
+    await waits(engine)
+    await engine.pause("w")
+    step = (await engine.skip("w", context={"b": 2})).steps[0]
+    assert (step.state, step.changes.set) == ("skipped", {"b": 2})

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from awfe import BaseStep, Context, Retry
+from awfe import BaseStep, Context, Retry, WaitFor
 from tests.durability.model_values import Deed
 
 # Longer than any test: a delay that only a verb ends.
@@ -80,7 +80,7 @@ class Act(BaseStep, name="tests.Act"):
             on_interrupt="rerun" if deed.rerun else "pause",
         )
 
-    async def work(self, ctx: Context) -> None:
+    async def work(self, ctx: Context) -> WaitFor | None:
         """Note what is seen, act, and end as this attempt does."""
         about = ctx.step
         Stage.now.seen[ctx.workflow].append(
@@ -101,6 +101,7 @@ class Act(BaseStep, name="tests.Act"):
         if end == "fail":
             msg = f"{about.position}.{about.attempt} fails"
             raise ValueError(msg)
+        return WaitFor("go") if end == "wait" else None
 
 
 def _act(ctx: Context, operations: list[list[str]], when: str) -> None:

@@ -25,7 +25,7 @@ _SETTINGS: dict[str, Any] = {
     "pool_size": 4,
     "lock_heartbeat": 14.0,
 }
-_TABLES = ("attempt", "event", "step", "tombstone", "workflow")
+_TABLES = ("attempt", "event", "signal", "step", "tombstone", "workflow")
 
 
 class Bench:

@@ -3,13 +3,28 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe import BaseStep, Context, Engine, Retry, StepError, TransactionalStep, WorkflowHalted, WorkflowNotFound
+from awfe import (
+    BaseStep,
+    Context,
+    Engine,
+    InvalidState,
+    Retry,
+    Sleep,
+    StepError,
+    TransactionalStep,
+    WaitFor,
+    WorkflowHalted,
+    WorkflowNotFound,
+)
+from awfe.domain.states import ACTIVE, ENDED
 from awfe.persistence import schema
+from awfe.steps import Approval, SubWorkflow
 from tests.conformance.steps import Flaky, Hold, Note, Rerun, World
 from tests.conformance.transactional_steps import PAY
 
@@ -52,6 +67,62 @@ async def paid_wrongly(engine: Engine, names: Iterable[str]) -> list[str]:
         rows = Counter((await connection.exec_driver_sql("SELECT name FROM paid")).scalars())
         await connection.rollback()
     return [f"{name}: its row is there {rows[name]} times" for name in names if rows[name] != 1]
+
+
+class Nap(BaseStep, name="tests.cancel.Nap"):
+    """Waits for no time at all, which is a wait all the same."""
+
+    async def work(self, ctx: Context) -> Sleep:
+        """Wait."""
+        ctx["napped"] = True
+        return Sleep(0)
+
+
+class Listen(BaseStep, name="tests.cancel.Listen"):
+    """Waits for a signal."""
+
+    async def work(self, ctx: Context) -> WaitFor:  # noqa: ARG002 - every step gets it
+        """Wait."""
+        return WaitFor("go")
+
+
+@dataclass
+class Undo(Note, name="tests.cancel.Undo"):
+    """Can be undone."""
+
+    async def undo(self, ctx: Context) -> None:
+        """Undo it."""
+        ctx["undone"] = self.name
+        await ctx.checkpoint()
+
+
+async def _napping(engine: Engine, name: str) -> None:
+    await engine.create_workflow(name, {}, [Nap(), Note("two")])
+
+
+async def _with_child(engine: Engine, name: str) -> None:
+    await engine.create_workflow(name, {}, [SubWorkflow(_child(name), [Note("one")]), Note("two")])
+
+
+def _child(name: str) -> str:
+    return f"{name}, child"
+
+
+def _waits(first: BaseStep) -> Prepare:
+    async def prepare(engine: Engine, name: str) -> None:
+        await engine.create_workflow(name, {}, [first, Note("two")])
+        await engine.start(name)
+        while (waiter := engine._steering.control.waiting.get(name)) is None:
+            await asyncio.sleep(0.001)
+        # Its failure is for us to see.
+        waiter.result.awaited = True
+
+    return prepare
+
+
+async def _undoable(engine: Engine, name: str) -> None:
+    await engine.create_workflow(name, {}, [Undo("one"), Note("two"), Undo("three")])
+    await engine.run(name)
 
 
 async def _running(engine: Engine, name: str) -> None:
@@ -132,6 +203,8 @@ VERBS: Final = {
     "run, transactional": Verb(
         lambda engine, name: engine.run(name), _paying, between=("stopped",), wrong=paid_wrongly
     ),
+    "run, waiting": Verb(lambda engine, name: engine.run(name), _napping, between=("stopped",)),
+    "run, child": Verb(lambda engine, name: engine.run(name), _with_child, between=("stopped",)),
     "start": Verb(_start),
     "wait": Verb(_wait, _running),
     "pause": Verb(lambda engine, name: engine.pause(name), _running),
@@ -143,6 +216,11 @@ VERBS: Final = {
     "skip": Verb(lambda engine, name: engine.skip(name, context={"by": "skip"}), _failed),
     "update_context": Verb(lambda engine, name: engine.update_context(name, {"by": 1}, ["a"]), _failed),
     "delete": Verb(lambda engine, name: engine.delete(name), _failed),
+    "signal": Verb(lambda engine, name: engine.signal(name, "go", 1), _waits(Listen())),
+    "approve": Verb(lambda engine, name: engine.approve(name), _waits(Approval("Go on?"))),
+    "reject": Verb(lambda engine, name: engine.reject(name), _waits(Approval("Go on?"))),
+    "pause, waiting": Verb(lambda engine, name: engine.pause(name), _waits(Listen())),
+    "rollback": Verb(lambda engine, name: engine.rollback(name), _undoable, between=("stopped",)),
     "recover": Verb(lambda engine, _name: engine.recover(), _left),
     "get": Verb(lambda engine, name: engine.get(name), _failed),
     "list": Verb(lambda engine, _name: engine.list(), _failed),
@@ -162,25 +240,57 @@ async def snapshot(engine: Engine, name: str) -> object:
     return (workflow.state, workflow.request, workflow.position, workflow.context, steps, lines)
 
 
+async def goes_on(engine: Engine, name: str) -> bool:
+    """Tell whether a workflow runs, or what it has waited for is there."""
+    try:
+        head = await engine._reads.head(name)
+    except WorkflowNotFound:
+        return False
+    return head.state in ACTIVE or await engine._crew.waits.is_ready(head, engine._crew.clock())
+
+
 async def finish(engine: Engine, name: str) -> None:
-    """Bring a workflow to its end as an operator would; one that is not there is made."""
+    """Bring a workflow to its end as an operator would; one that is not there is made.
+
+    What its steps have begun comes first.
+    """
+    with suppress(WorkflowNotFound):
+        await engine.get(_child(name))
+        await finish(engine, _child(name))
     while True:
         try:
             workflow = await engine.get(name)
         except WorkflowNotFound:
             workflow = await engine.create_workflow(name, {}, STEPS)
-        if workflow.state == "completed":
+        if workflow.state in ENDED:
             return
-        try:
-            await _ON[workflow.state](engine, name)
-        except WorkflowHalted:
-            continue
+        undoing = (await engine._reads.head(name)).undoing
+        act = asyncio.ensure_future(_ON["rolling_back" if undoing else workflow.state](engine, name))
+        while not act.done():
+            await _give(engine, name)
+            await asyncio.wait({act}, timeout=0.01)
+        with suppress(WorkflowHalted):
+            act.result()
+
+
+async def _give(engine: Engine, name: str) -> None:
+    """Give a workflow what it waits for."""
+    head = await engine._reads.head(name)
+    if head.state != "waiting" or head.wait is None:
+        return
+    with suppress(InvalidState):
+        if head.wait.kind == "approval":
+            await engine.approve(name)
+        elif head.wait.kind == "signal":
+            await engine.signal(name, str(head.wait.signal))
 
 
 _ON: Final[dict[str, Act]] = {
     "pending": lambda engine, name: engine.run(name),
     "paused": lambda engine, name: engine.run(name),
     "running": lambda engine, name: engine.wait(name),
+    "waiting": lambda engine, name: engine.run(name),
     "stopped": lambda engine, name: engine.restart(name),
     "error": lambda engine, name: engine.restart(name),
+    "rolling_back": lambda engine, name: engine.rollback(name),
 }

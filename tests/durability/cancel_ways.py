@@ -107,12 +107,12 @@ class Manner:
 
 
 MANNERS: Final = {
-    "cancel": Manner(cancelled, 5, strict=True),
-    "twice": Manner(cancelled, 2, again=1, strict=True),
-    "twice, later": Manner(cancelled, 2, again=4, strict=True),
-    "late": Manner(cancelled, 3, late=True),
-    "scope": Manner(in_scope, 2),
-    "timeout": Manner(timed_out, 2),
+    "cancel": Manner(cancelled, 4, strict=True),
+    "twice": Manner(cancelled, 1, again=1, strict=True),
+    "twice, later": Manner(cancelled, 1, again=4, strict=True),
+    "late": Manner(cancelled, 2, late=True),
+    "scope": Manner(in_scope, 1),
+    "timeout": Manner(timed_out, 1),
     "fail_after": Manner(failed_after, 1),
 }
 

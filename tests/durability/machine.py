@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from awfe import AwfeError, Engine, EngineNotOpen, StepError, StoreUnavailable, Workflow, WorkflowHalted
 from awfe.testing.invariants import violations
-from tests.durability import model
+from tests.durability import model, model_halts
 from tests.durability.acting import Stage
 from tests.durability.bench import MAX_INTERRUPTS, Bench, expected, line, same, shown
 from tests.durability.model_verbs import Refused
@@ -45,6 +45,7 @@ class Machine(RuleBasedStateMachine):
         self.awaited: dict[str, Awaited] = {}
         self.keys: dict[tuple[str, int, int, int], str] = {}
         self.ages = dict.fromkeys(NAMES, 0)
+        self.woken: set[str] = set()
         self.bench.begin(clean=type(self).clean)
         type(self).clean = False
 
@@ -54,25 +55,32 @@ class Machine(RuleBasedStateMachine):
 
     # --- calls
 
-    def call(self, name: str, act: Callable[[], Awaitable[Any]], foresee: Callable[[model.Workflow], object]) -> None:
+    def call(
+        self,
+        name: str,
+        act: Callable[[], Awaitable[Any]],
+        foresee: Callable[[model.Workflow], object],
+        *,
+        settles: bool = True,
+    ) -> None:
         """Make a call about a workflow, and compare its error, or else what it does, with the model's."""
-        refused = self.foresee(name, foresee)
+        refused = self.foresee(name, foresee, settles=settles)
         if refused is not None:
             self.refused(refused, act)
         else:
             result = self.bench.run(_awaited(act))
             self.compare(name, result if isinstance(result, Workflow) else None)
 
-    def foresee(self, name: str, foresee: Callable[[model.Workflow], object]) -> str | None:
+    def foresee(self, name: str, foresee: Callable[[model.Workflow], object], *, settles: bool = True) -> str | None:
         """Let the model do something; returns the error where that is refused, and changes nothing.
 
-        An orphan is brought to rest by whichever verb notices it.
+        An orphan is brought to rest by whichever verb `settles` it.
         """
         workflow = self.models.get(name)
         if workflow is None:
             return "WorkflowNotFound"
-        if workflow.state == "running" and workflow.runner is None:
-            workflow.take_over(MAX_INTERRUPTS)
+        if settles and workflow.state == "running" and workflow.runner is None:
+            model_halts.take_over(workflow, MAX_INTERRUPTS)
         try:
             foresee(workflow)
         except Refused as refusal:
@@ -103,19 +111,24 @@ class Machine(RuleBasedStateMachine):
                 await engine.get(name)
             return
         known = await self._stands(name, workflow) or known or await engine.get(name)
-        if workflow.delayed:
-            # Nothing tells that it waits for its next attempt.
+        if workflow.delayed or workflow.state == "waiting" or name in self.woken:
+            # Nothing tells that it waits, or that it goes on because its signal has come.
+            self.woken.discard(name)
             until = time.monotonic() + PATIENCE
             while known.revision != workflow.revision and time.monotonic() < until:
                 await asyncio.sleep(0.01)
                 known = await engine.get(name)
+        if workflow.waiter is not None:
+            # Who attaches to what waits changes nothing that is shown.
+            while self.engine(workflow.waiter[0])._steering.control.waiting.get(name) is None:
+                await asyncio.sleep(0.001)
         same(f"workflow {name}", shown(known), expected(workflow))
         self._compare_begun(name, workflow)
 
     async def _stands(self, name: str, workflow: model.Workflow) -> Workflow | None:
         """Return when a run stands where the model's does, with what who awaits it got."""
         awaited = self.awaited.get(name)
-        if workflow.state != "running":
+        if workflow.state not in ("running", "waiting"):
             if awaited is not None:
                 del self.awaited[name]
                 return await _end(awaited, workflow)
@@ -164,9 +177,9 @@ class Machine(RuleBasedStateMachine):
 
     async def _rest(self) -> None:
         for name, workflow in self.models.items():
-            if workflow.runner is not None:
-                await self.engine(workflow.runner).stop(name)
-                await self.engine(workflow.runner).wait(name)
+            if workflow.runner is not None or workflow.state == "waiting":
+                await self.engine(workflow.runner or 0).stop(name)
+                await self.engine(workflow.runner or 0).wait(name)
 
 
 async def _awaited(act: Callable[[], Awaitable[Any]]) -> Any:

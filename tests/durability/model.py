@@ -12,7 +12,10 @@ from tests.durability.model_values import NONE, Begun, Change, Deed, Line, Shown
 
 @dataclass
 class Workflow:
-    """One workflow as the contract wants it; `runner` is an engine, None for a workflow at rest or an orphan."""
+    """One workflow as the contract wants it; `runner` is an engine, None for a workflow at rest or an orphan.
+
+    `waiter`: the engine that goes on with it when its signal comes, and in whose name; None when that is gone.
+    """
 
     initial: Values
     deeds: Sequence[Deed]
@@ -24,6 +27,7 @@ class Workflow:
     started: bool = False
     resumable: bool = False
     runner: int | None = None
+    by: str | None = None
     holding: bool = False
     delayed: bool = False
     halting: str | None = None
@@ -44,6 +48,8 @@ class Workflow:
     base: Values = field(default_factory=dict)
     values: Values = field(default_factory=dict)
     saved: Change = NONE
+    signals: list[int] = field(default_factory=list)
+    waiter: tuple[int, str | None] | None = None
 
     def __post_init__(self) -> None:
         self.layers.append((0, Change(self.initial)))
@@ -76,8 +82,9 @@ class Workflow:
             state = str(self.step_state) if current else self.ended.get(position, "pending")
             attempt = self.attempts.get(position, 0)
             due = current and self.delayed
-            if state == "running":
-                yield Shown(state, attempt, begun=True, change=self.saved)
+            if state in ("running", "waiting"):
+                output = f"{position}.{attempt};" if state == "waiting" else ""
+                yield Shown(state, attempt, begun=True, change=self.saved, output=output)
             elif state == "pending" and not due:
                 yield Shown(state, attempt)
             else:
@@ -89,10 +96,22 @@ class Workflow:
 
     def claim(self, engine: int, actor: str | None) -> None:
         """Begin a run, and let it go on until it rests, holds, or waits to try again."""
+        if self.state == "waiting" and not self.signals:
+            self.waiter = (engine, actor)
+            return
         self.move("run", "running", step=self.at, actor=actor)
-        self.started, self.runner, self.resumable = True, engine, False
+        self.waiter = None
+        self.started, self.runner, self.by, self.resumable = True, engine, actor, False
         self.failures = self.budget_used
-        self._begin()
+        if self.step_state != "waiting":
+            self._begin()
+        elif self.signals:
+            change = Change({"go": self.signals.pop(0)})
+            self.layers.append((self.at, change))
+            self._attempt_ended("completed", change)
+            self._pass("step_completed", change)
+        else:
+            self._wait(NONE)
 
     def _begin(self) -> None:
         self.attempts[self.at] = attempt = self.attempts.get(self.at, 0) + 1
@@ -106,8 +125,28 @@ class Workflow:
         self.values = acted(self.values, self.deed.then, f"{self.at}.{attempt} then")
         end = self.deed.end(attempt)
         self.holding = end == "hold"
-        if not self.holding:
+        if end == "wait":
+            self._wait(Change.between(self.base, self.values))
+        elif not self.holding:
             self.end(end)
+
+    def _wait(self, change: Change) -> None:
+        """Begin to wait for a signal, and go on at once where it has come already."""
+        assert self.runner is not None
+        self.saved = self.saved.then(change)
+        self.layers.append((self.at, change))
+        self.move("step_waiting", "waiting", step=self.at, attempt=self.attempts[self.at], change=change)
+        self.step_state, self.reached = "waiting", max(self.reached, self.at)
+        self.waiter, self.runner = (self.runner, self.by), None
+        if self.signals:
+            self.claim(*self.waiter)
+
+    def signal(self, payload: int, actor: str) -> None:
+        """Take a signal, now or when it is waited for."""
+        self.history.append(Line("signal", self.state, self.state, actor=actor))
+        self.signals.append(payload)
+        if self.state == "waiting" and self.waiter is not None:
+            self.claim(*self.waiter)
 
     def checkpoint(self) -> None:
         """Save what the step has changed so far."""
@@ -197,56 +236,3 @@ class Workflow:
         self.revision += 1
         self.history.append(Line(cause, self.state, after, **about))
         self.state = after
-
-    # --- what stops it
-
-    def ask(self, verb: str, actor: str | None) -> None:
-        """Pause or stop a run."""
-        if self.state == verb_state(verb):
-            if self.resumable:
-                # Somebody wants it to rest: it is no longer for `recover()` to go on.
-                self.move(verb, self.state, step=self.position, actor=actor)
-                self.resumable, self.budget_used, self.interrupts = False, 0, 0
-            return
-        self.history.append(Line(verb, "running", "running", step=self.at, actor=actor))
-        self.request = "stop" if self.request == "stop" else verb
-        self.budget_used = self.interrupts = 0
-        self._halt_now(stop=verb == "stop")
-
-    def cancel(self) -> None:
-        """Stop a run by cancelling who awaits it."""
-        self.halting = "stop"
-        self._halt_now(stop=True)
-
-    def _halt_now(self, *, stop: bool) -> None:
-        if self.delayed:
-            self._come_to_rest("halted", str(self.halt), "pending")
-        elif stop and self.deed.yields:
-            self.end("ok")
-        elif stop:
-            change = Change.between(self.base, self.values)
-            self._attempt_ended("stopped", change)
-            self._come_to_rest("step_stopped", "stopped", "stopped", change)
-
-    def take_over(self, max_interrupts: int) -> None:
-        """Bring an orphan to rest: whoever notices it first does that."""
-        wanted = {"pause": "paused", "stop": "stopped", None: "paused"}[self.request]
-        rerun = self.deed.rerun and self.interrupts < max_interrupts
-        state = wanted if self.delayed or rerun else "error"
-        step_state = "pending" if self.delayed or state == "paused" else "interrupted"
-        self.resumable = state == "paused" and self.request is None
-        self.revision += 1
-        if not self.delayed:
-            interrupts = self.interrupts + 1
-            self._attempt_ended("interrupted", NONE)
-            self.interrupts = interrupts
-            attempt = self.attempts[self.at]
-            self.history.append(Line("step_interrupted", "running", state, step=self.at, attempt=attempt))
-        self.history.append(Line("takeover", "running", state, step=self.at, actor="engine"))
-        self.state, self.step_state, self.request = state, step_state, None
-        self.holding = self.delayed = False
-
-
-def verb_state(verb: str) -> str:
-    """Return the state that a request leads to."""
-    return {"pause": "paused", "stop": "stopped"}[verb]

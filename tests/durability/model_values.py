@@ -11,8 +11,8 @@ Values = dict[str, Any]
 class Deed:
     """What a step does in each attempt: changes, perhaps a checkpoint, more changes, and its end.
 
-    `ends` has the end of each attempt, the last one for all later ones: "ok", "fail" or "hold". `yields`: one that is
-    stopped while it holds completes.
+    `ends` has the end of each attempt, the last one for all later ones: "ok", "fail", "hold", or "wait" for a signal.
+    `yields`: one that is stopped while it holds completes.
     """
 
     first: tuple[tuple[str, str], ...] = ()

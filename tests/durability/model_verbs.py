@@ -3,11 +3,12 @@
 from typing import Final
 
 from tests.durability.model import Workflow
+from tests.durability.model_halts import give_up
 from tests.durability.model_values import NONE, Change, Values
 
 _ANSWERS: Final = {"yes": "yes", "no": "InvalidState", "lock": "WorkflowLocked", "err": "ErrorState", "rerun": "rerun"}
 BAD_INPUT: Final = "InvalidInput"
-_STATES: Final = ("pending", "running", "paused", "stopped", "error", "completed")
+_STATES: Final = ("pending", "running", "waiting", "paused", "stopped", "error", "completed")
 
 
 def _row(cells: str) -> dict[str, str]:
@@ -15,15 +16,16 @@ def _row(cells: str) -> dict[str, str]:
 
 
 TABLE: Final = {
-    #                     pending running paused stopped error completed
-    "run": _row("           yes     lock    yes    rerun   err   yes"),
-    "pause": _row("         no      yes     yes    no      no    no"),
-    "stop": _row("          no      yes     no     yes     no    no"),
-    "reset": _row("         no      lock    no     yes     yes   no"),
-    "reset_from": _row("    no      lock    yes    yes     yes   yes"),
-    "skip": _row("          yes     lock    yes    yes     yes   no"),
-    "update_context": _row("yes     lock    yes    yes     yes   no"),
-    "delete": _row("        yes     lock    yes    yes     yes   yes"),
+    #                     pending running waiting paused stopped error completed
+    "run": _row("           yes     lock    yes    yes    rerun   err   yes"),
+    "pause": _row("         no      yes     yes    yes    no      no    no"),
+    "stop": _row("          no      yes     yes    no     yes     no    no"),
+    "reset": _row("         no      lock    no     no     yes     yes   no"),
+    "reset_from": _row("    no      lock    no     yes    yes     yes   yes"),
+    "skip": _row("          yes     lock    no     yes    yes     yes   no"),
+    "update_context": _row("yes     lock    no     yes    yes     yes   no"),
+    "signal": _row("        yes     yes     yes    yes    yes     yes   no"),
+    "delete": _row("        yes     lock    no     yes    yes     yes   yes"),
 }
 
 
@@ -60,12 +62,13 @@ def reset_from(workflow: Workflow, actor: str, values: Values, first: int) -> No
     check(workflow, "reset_from")
     if workflow.position is not None and first > workflow.position:
         raise Refused(_ANSWERS["no"])
+    after = "paused" if workflow.started else "pending"
+    give_up(workflow, after)
     workflow.layers = [layer for layer in workflow.layers if layer[0] < first]
     workflow.ended = {position: state for position, state in workflow.ended.items() if position < first}
     workflow.by_hand = {position: change for position, change in workflow.by_hand.items() if position < first}
     workflow.reached = min(workflow.reached, first - 1)
     workflow.position, workflow.step_state, workflow.unsaved = first, "pending", NONE
-    after = "paused" if workflow.started else "pending"
     _changed(workflow, "reset_from", after, actor, (workflow.reached, Change(values)), step=first)
     workflow.resets.append((workflow.revision, first))
 
@@ -74,6 +77,7 @@ def skip(workflow: Workflow, actor: str, values: Values) -> None:
     """Pass over the current step."""
     check(workflow, "skip")
     position, last = workflow.at, workflow.at == len(workflow.deeds)
+    give_up(workflow, "completed" if last else "paused")
     workflow.reached = max(workflow.reached, position)
     workflow.ended[position], workflow.by_hand[position] = "skipped", Change(values)
     workflow.unsaved = NONE

@@ -59,7 +59,7 @@ class Actor:
     async def begin_to_wait(self) -> None:
         """Let it run until it waits."""
         self.handle = await self.engine.start(self.name)
-        while self.engine._steering.control.waiting.get(self.name) is None:
+        while self.engine._steering.control.get(self.name) is not None:
             await asyncio.sleep(0.001)
 
     async def rest(self) -> None:
@@ -69,8 +69,7 @@ class Actor:
 
     async def look(self) -> None:
         """Let the engine look after all its runs are over: the polls of these lives are an hour apart."""
-        control = self.engine._steering.control
-        while control or control.waiting.get(self.name) is None:
+        while self.engine._steering.control:
             await asyncio.sleep(0.001)
         await self.engine._steering.lookout.ring_for(self.engine._crew.owner)
 

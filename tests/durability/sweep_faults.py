@@ -30,6 +30,9 @@ TIMES = (1, 4, None)
 # A call that hangs is given up after this, in these tests.
 _SHORT = 0.3
 _SETTLED = 5.0
+# For ever is for longer than the engine tries. What waits gives nothing up, and looks again when it is over.
+_IMPATIENT = {"connect_retry_for": 0.1, "db_retry_for": 0.1, "poll_interval": 0.2}
+_FOR_EVER = 1.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class FaultSweep:
         await self.operator.prepare(name)
         calls, error = await self._live(name, None)
         assert error is None
-        self._expected = _facts(await self.operator.life(name))
+        self._expected = await self._facts(name)
         await self.operator.follow_up([name])
         return calls
 
@@ -122,13 +125,13 @@ class FaultSweep:
                 continue
             if error is not None:
                 self.problems.append(f"{name}: raised {error!r}, caused by {error.__cause__!r}")
-            elif (facts := _facts(await self.operator.life(name))) != self._expected:
+            elif (facts := await self._facts(name)) != self._expected:
                 self.problems.append(f"{name}: {_difference(facts, self._expected)}")
             await self.operator.follow_up([name])
 
     async def _live(self, name: str, case: Case | None) -> tuple[list[Call], AwfeError | None]:
         before = asyncio.all_tasks()
-        patience = {"connect_retry_for": 0.1, "db_retry_for": 0.1} if case and case.times is None else {}
+        patience = _IMPATIENT if case and case.times is None else {}
         scenario = self.operator.scenario
         locks = self.operator.engine.settings.locks
         engine = Engine(self._database.url, **{**CHILD, "locks": locks, **scenario.settings, **patience})
@@ -141,12 +144,16 @@ class FaultSweep:
         faults = Faults(calls, case.fault, case.number, case.times) if case else None
         if case and case.fault in (Fault.HANG_BEFORE, Fault.HANG_AFTER):
             _spare_steps(calls)
+        healing = asyncio.create_task(_heal_when_all_wait(engine, faults)) if faults else None
         error: AwfeError | None = None
         try:
             await scenario.act(actor)
         except AwfeError as raised:
             error = raised
-        Stage.now.gates[name].set()
+        if healing is not None:
+            healing.cancel()
+        for each in self.operator.family(name):
+            Stage.now.gates[each].set()
         if case is None or case.times is not None:
             await self._rests(name, engine, pools)
         await engine.close()
@@ -155,6 +162,11 @@ class FaultSweep:
             self.hit += faults.hits > 0
         await self._all_given_back(name, pools, before)
         return calls.log, error
+
+    async def _facts(self, name: str) -> dict[str, Any]:
+        """Return what is comparable of a workflow, and of the one that it has begun."""
+        lives = [await self.operator.life(each) for each in self.operator.family(name)]
+        return {f"{what} of {n}": fact for n, life in enumerate(lives) for what, fact in _facts(life).items()}
 
     async def _rests(self, name: str, engine: Engine, pools: Pools) -> None:
         """See that nothing is kept for a workflow at rest, while the engine lives on."""
@@ -184,6 +196,14 @@ class FaultSweep:
         """Return the files that engines have left beside the database, but for what a crash was meant to leave."""
         found = directory.glob("*-awfe-*")
         return [path for path in found if not any(engine in path.name for engine in self.crashed)]
+
+
+async def _heal_when_all_wait(engine: Engine, faults: Faults) -> None:
+    control = engine._steering.control
+    await asyncio.sleep(_FOR_EVER)
+    while control or not len(control.waiting):
+        await asyncio.sleep(0.1)
+    faults.heal()
 
 
 def _spare_steps(calls: Calls) -> None:

@@ -37,7 +37,7 @@ class Operator:
         """Bring a new workflow to where the scenario begins."""
         if not self.names:
             await self._database.execute(PAID)
-        self.names += self._family(name)
+        self.names += self.family(name)
         prepared = self.scenario.prepared
         if prepared == "nothing":
             return
@@ -59,7 +59,7 @@ class Operator:
     async def follow_up(self, names: list[str]) -> None:
         """Recover what was left, do what a person would do to bring it to its end, and check it at both times."""
         left = await self.left()
-        families = [each for name in names for each in self._family(name)]
+        families = [each for name in names for each in self.family(name)]
         await self._nobody_runs(families)
         await self._due()
         for name in (await self.engine.recover()).started:
@@ -85,7 +85,8 @@ class Operator:
         paid = Counter(int(position) for (position,) in rows)
         return Life(name, self._scenario_of(name), Stage.now.marks(name), left, workflow, history, paid)
 
-    def _family(self, name: str) -> list[str]:
+    def family(self, name: str) -> list[str]:
+        """Return a workflow, and the one that it begins."""
         return [name, child_of(name)] if self.scenario.child else [name]
 
     def _scenario_of(self, name: str) -> Scenario:

@@ -13,7 +13,7 @@ from awfe.testing.cancels import Suspensions, suspensions
 from awfe.testing.invariants import violations
 from tests.conformance.steps import Note, World
 from tests.databases import Database
-from tests.durability.cancel_verbs import VERBS, Verb, finish, snapshot
+from tests.durability.cancel_verbs import VERBS, Verb, finish, goes_on, snapshot
 from tests.durability.cancel_ways import (
     CUT,
     DONE,
@@ -38,18 +38,23 @@ SETTINGS: dict[str, Any] = {
     "connect_retry_for": 10.0,
     "db_retry_for": 10.0,
 }
-SHUT_DOWNS = 4
+SHUT_DOWNS = 2
+# Its multiples are spread as evenly as can be, whatever their number.
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 class Sweep:
     """All cases of one verb on one database and one kind of loop, and what was wrong in any of them."""
 
-    def __init__(self, url: str, verb: Verb, new_loop: NewLoop, share: float = 1.0, locks: str = "dedicated") -> None:
+    def __init__(
+        self, url: str, verb: Verb, new_loop: NewLoop, turn: int, share: float = 1.0, locks: str = "dedicated"
+    ) -> None:
         self.wrong: list[str] = []
         self.cases = 0
         self._url = url
         self._verb = verb
         self._new_loop = new_loop
+        self._turn = turn
         self._share = share
         self._settings = {**SETTINGS, "locks": locks}
         self._names: list[str] = []
@@ -68,10 +73,12 @@ class Sweep:
             runner.run(self._finish())
 
     def _points(self, most: int) -> Iterator[int]:
-        """Yield so many of the verb's awaits, evenly spread; all of them in a long run."""
+        """Yield so many of the verb's awaits, evenly spread, others each time; all of them in a long run."""
         count = self._awaits if LONG else min(self._awaits, max(1, round(most * self._share)))
+        self._turn += 1
+        first = self._turn * _GOLDEN % 1
         for index in range(count):
-            yield 1 + round(index * (self._awaits - 1) / max(1, count - 1))
+            yield 1 + int((index + first) * self._awaits / count)
 
     def _engine(self) -> Engine:
         engine = Engine(self._url, **self._settings)
@@ -113,7 +120,7 @@ class Sweep:
             self.wrong.append(f"{name}: it is not closed")
         await engine.open()
         async with asyncio.timeout(LIMIT):
-            while any(engine._steering.control):
+            while any(engine._steering.control) or await goes_on(engine, name):
                 await asyncio.sleep(0.001)
         await engine.create_workflow(f"{name}, after", {}, [Note("after")])
         await engine.run(f"{name}, after")
@@ -199,26 +206,26 @@ async def _observe(_event: object) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_that_is_cut_off(database: Database, verb: str) -> None:
-    _sweep(database, Sweep(database.url, VERBS[verb], asyncio.new_event_loop))
+def test_a_verb_that_is_cut_off(database: Database, verb: str, seed: int) -> None:
+    _sweep(database, Sweep(database.url, VERBS[verb], asyncio.new_event_loop, seed))
 
 
 @pytest.mark.parametrize(
     "verb",
-    VERBS if LONG else ["open, empty", "create_workflow", "run", "run, transactional", "stop", "recover", "close"],
+    VERBS if LONG else ["open, empty", "run", "run, transactional", "run, waiting", "stop", "close"],
 )
-def test_a_verb_that_is_cut_off_on_uvloop(database: Database, verb: str) -> None:
+def test_a_verb_that_is_cut_off_on_uvloop(database: Database, verb: str, seed: int) -> None:
     uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
     # A part of them is enough: what differs is only who calls the callbacks.
-    _sweep(database, Sweep(database.url, VERBS[verb], uvloop.new_event_loop, 0.3))
+    _sweep(database, Sweep(database.url, VERBS[verb], uvloop.new_event_loop, seed, 0.3))
 
 
 @pytest.mark.parametrize("verb", ["run", "start", "close"])
 @pytest.mark.parametrize("locks", ["shared", "lease"])
-def test_a_run_with_locks_of_another_kind(database: Database, verb: str, locks: str) -> None:
+def test_a_run_with_locks_of_another_kind(database: Database, verb: str, locks: str, seed: int) -> None:
     if (database.dialect, locks) == ("sqlite", "shared"):
         pytest.skip("on SQLite it is the lock of every kind but the lease")
-    _sweep(database, Sweep(database.url, VERBS[verb], asyncio.new_event_loop, 0.3, locks))
+    _sweep(database, Sweep(database.url, VERBS[verb], asyncio.new_event_loop, seed, 0.3, locks))
 
 
 def _sweep(database: Database, sweep: Sweep) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.durability import model, model_verbs
+from tests.durability import model, model_halts, model_verbs
 from tests.durability.acting import Act, Stage
 from tests.durability.bench import MAX_INTERRUPTS
 from tests.durability.machine import ACTOR, Machine, crashed
@@ -14,17 +14,19 @@ from tests.durability.model_verbs import BAD_INPUT
 
 # Where a verb does something, and what is done instead of one that is refused.
 FERTILE = {
-    "run": ("pending", "paused", "stopped"),
-    "ask": ("running", "paused"),
+    "run": ("pending", "waiting", "paused", "stopped"),
+    "ask": ("running", "waiting", "paused"),
     "reset": ("stopped", "error"),
     "reset_from": ("paused", "stopped", "error", "completed"),
     "skip": ("pending", "paused", "stopped", "error"),
     "update_context": ("pending", "paused", "stopped", "error"),
+    "signal": ("pending", "running", "waiting", "paused", "stopped", "error"),
     "create": (),
 }
 INSTEAD = {
     "pending": "run",
     "running": "ask",
+    "waiting": "signal",
     "paused": "run",
     "stopped": "reset",
     "error": "reset",
@@ -44,6 +46,9 @@ class Verbs(Machine):
             verb = "run"
         workflow = self.models.get(name)
         self.calls += 1
+        if verb == "run" and workflow is not None and workflow.state == "waiting" and workflow.waiter is not None:
+            # Who attaches beside others follows them, which is not modelled.
+            return "signal"
         # Seldom it is called all the same.
         if verb in there or self.calls % 6 == 0:
             return verb
@@ -57,9 +62,15 @@ class Verbs(Machine):
         """Tell whether a runner is gone."""
         return workflow.state == "running" and workflow.runner is None
 
+    @staticmethod
+    def is_ready(workflow: model.Workflow) -> bool:
+        """Tell whether what a workflow waits for is there, but nobody who goes on with it."""
+        return workflow.state == "waiting" and bool(workflow.signals) and workflow.waiter is None
+
     def alive(self) -> list[int]:
         """Return the engines that run something."""
-        return sorted({each.runner for each in self.models.values() if each.runner is not None})
+        runners = {each.runner for each in self.models.values() if each.runner is not None}
+        return sorted(runners | {each.waiter[0] for each in self.models.values() if each.waiter is not None})
 
     def holding(self) -> list[str]:
         """Return the workflows that hold in an engine that lives."""
@@ -105,7 +116,7 @@ class Verbs(Machine):
     def ask(self, engine: int, name: str, *, verb: str) -> None:
         def foresee(workflow: model.Workflow) -> None:
             model_verbs.check(workflow, verb)
-            workflow.ask(verb, ACTOR)
+            model_halts.ask(workflow, verb, ACTOR)
 
         self.call(name, lambda: getattr(self.engine(engine), verb)(name, actor=ACTOR), foresee)
 
@@ -126,7 +137,7 @@ class Verbs(Machine):
         awaited = self.awaited[name]
         awaited.cancelled = True
         awaited.task.cancel()
-        self.models[name].cancel()
+        model_halts.cancel(self.models[name])
         self.compare(name)
 
     def reset(self, engine: int, name: str, *, keep: bool, values: Values, again: bool) -> None:
@@ -190,6 +201,17 @@ class Verbs(Machine):
             lambda workflow: model_verbs.update_context(workflow, ACTOR, values, unset),
         )
 
+    def signal(self, engine: int, name: str, *, payload: int) -> None:
+        def foresee(workflow: model.Workflow) -> None:
+            model_verbs.check(workflow, "signal")
+            if workflow.state == "waiting":
+                self.woken.add(name)
+            workflow.signal(payload, ACTOR)
+
+        # It is stored whether somebody runs the workflow or not.
+        send = lambda: self.engine(engine).signal(name, "go", payload, actor=ACTOR)  # noqa: E731 - as in the others
+        self.call(name, send, foresee, settles=False)
+
     def delete(self, engine: int, name: str) -> None:
         if name in self.models:
             self.bench.run(self.compare_history(name))
@@ -203,9 +225,9 @@ class Verbs(Machine):
     def recover(self, engine: int, _name: str) -> None:
         orphans = [name for name, each in self.models.items() if self.is_orphan(each)]
         for name in orphans:
-            self.models[name].take_over(MAX_INTERRUPTS)
+            model_halts.take_over(self.models[name], MAX_INTERRUPTS)
         refused = {name for name in orphans if self.models[name].state == "error"}
-        started = {name for name, each in self.models.items() if each.resumable}
+        started = {name for name, each in self.models.items() if each.resumable or self.is_ready(each)}
         recovered = self.bench.run(self.engine(engine).recover())
         assert (set(recovered.started), set(recovered.refused)) == (started, refused)
         for name in started:
@@ -216,7 +238,7 @@ class Verbs(Machine):
 
     def wait(self, engine: int, name: str) -> None:
         workflow = self.models.get(name)
-        if workflow is None or workflow.runner is None:
+        if workflow is None or (workflow.runner is None and workflow.state != "waiting"):
             self.call(name, lambda: self.engine(engine).wait(name), lambda _: None)
             return
         with pytest.raises(TimeoutError):
@@ -226,9 +248,10 @@ class Verbs(Machine):
         engine = self.alive()[engine % len(self.alive())]
         self.bench.crash(engine)
         for name, workflow in self.models.items():
-            if workflow.runner == engine:
-                workflow.runner = None
-                Stage.now.held.pop(name, None)
-                if name in self.awaited:
-                    self.bench.run(crashed(self.awaited.pop(name)))
-                self.compare(name)
+            if engine not in (workflow.runner, workflow.waiter and workflow.waiter[0]):
+                continue
+            workflow.runner = workflow.waiter = None
+            Stage.now.held.pop(name, None)
+            if name in self.awaited:
+                self.bench.run(crashed(self.awaited.pop(name)))
+            self.compare(name)

@@ -1,6 +1,7 @@
 """What the runbooks of the tests name."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from awfe import BaseStep, Context, InvalidInput, TransactionalStep
 
@@ -18,6 +19,27 @@ class Backup(BaseStep, name="tests.runbooks.Backup"):
 
     async def work(self, ctx: Context) -> None:
         ctx["backup"] = f"{self.target} {self.keep}"
+
+
+@dataclass
+class Typed(BaseStep, name="tests.runbooks.Typed"):
+    when: "Unknown"  # type: ignore[name-defined]  # noqa: F821 - as of a name that only type checkers import
+
+    async def work(self, ctx: Context) -> None:
+        ctx["when"] = self.when
+
+
+@dataclass
+class Several(BaseStep, name="tests.runbooks.Several"):
+    levels: dict[str, int | None]
+    color: Literal["red", "green"] = "red"
+
+    async def work(self, ctx: Context) -> None:
+        ctx["levels"] = self.levels
+
+
+class Unwritten(BaseStep, name="tests.runbooks.Unwritten"):
+    """A step without its work."""
 
 
 class Bare(BaseStep, name="tests.runbooks.Bare"):

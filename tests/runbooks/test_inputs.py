@@ -89,7 +89,7 @@ def test_make_tells_all_that_is_wrong() -> None:
         "share: nan is not a JSON number; use None or a str",
         "drain=1: give true or false",
         """labels='{': give JSON as {"a": 1}""",
-        "Secret(''): give a name of 1 to 200 printable characters",
+        "token: give the name of a secret",
     ]
     with pytest.raises(InvalidInput, match="app='cli': give one of"):
         load(WHOLE).make(values={"app": "cli", "hosts": "a"})

@@ -76,6 +76,7 @@ def steps() -> list[BaseStep]:
             redirects=False,
             max_silence=10.0,
             max_body=1000,
+            ca_file="ca.pem",
         ),
         Sql("SELECT :version, :x", {"x": 1}, save_as="rows"),
         Sql("VACUUM", url="DATABASE_URL"),

@@ -6,7 +6,8 @@ import jsonschema
 import pytest
 import yaml
 
-from awfe.runbooks.keys import KINDS
+from awfe.runbooks.building import _CLASSES
+from awfe.runbooks.keys import KINDS, names
 from awfe.runbooks.schema import schema
 from tests.runbooks.cases import cases
 from tests.runbooks.test_runbook import WHOLE
@@ -50,6 +51,15 @@ def texts(value: Any) -> Any:
     first["env"] |= {"VERSION": "1.10", "MODE": "0755", "ANSWER": "yes"}
     second["shell"][2:4] = ["3", "true"]
     return value
+
+
+@pytest.mark.parametrize("kind", _CLASSES)
+def test_no_argument_of_a_step_is_forgotten(kind: str) -> None:
+    made = _CLASSES[kind]
+    fields: Any = made.cls.__dict__["__dataclass_fields__"]
+    missing = set(fields) - {made.own(key) for key in names(KINDS[kind])} - {"_"}
+    # A runbook has the method before the URL.
+    assert missing == ({"method"} if kind == "http" else set())
 
 
 def test_a_runbook_with_all_keys_is_valid() -> None:

@@ -130,8 +130,8 @@ StepLike = BaseStep | Callable[[], BaseStep]
 
 
 def can_undo(step: BaseStep) -> bool:
-    """Tell whether a step has an `undo` of its own."""
-    return type(step).undo is not BaseStep.undo
+    """Tell whether a step has an `undo` of its own; where that depends on its arguments `is_undoable` says it."""
+    return type(step).undo is not BaseStep.undo and bool(getattr(step, "is_undoable", True))
 
 
 def _overrides(step: BaseStep) -> dict[str, Any]:

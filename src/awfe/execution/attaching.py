@@ -89,7 +89,7 @@ class Attaching:
         while True:
             head = await self._recovery.settle(await crew.reads.head(name))
             if head.state not in (*ACTIVE, WorkflowState.WAITING):
-                result.set(endings.of_record(await crew.reads.workflow(name)))
+                result.set(endings.of_record(await crew.reads.workflow(name), undoing=head.undoing))
                 return
             waits = head.state is WorkflowState.WAITING and control.get(name) is None
             if waits and await crew.waits.is_ready(head, crew.clock()):

@@ -37,15 +37,15 @@ def of(head: Head, fault: Fault | None, step: str) -> Exception | None:
     return _failed(head.name, head.at, step, what, fault, undoing=head.undoing)
 
 
-def of_record(workflow: Workflow) -> Exception | None:
-    """Return what a run raises that was attached to a workflow, while others ran it."""
+def of_record(workflow: Workflow, *, undoing: bool) -> Exception | None:
+    """Return what a run raises that was attached to a workflow, while others ran it, or rolled it back."""
     if workflow.state in ENDED:
         return None
     if workflow.state is not WorkflowState.ERROR or workflow.position is None:
         return halted(workflow.name, workflow.state, Fault())
     step = workflow.steps[workflow.position - 1]
     what = step.state if step.error is None else step.error.first_line
-    return _failed(workflow.name, step.position, step.name, what, Fault(), undoing=False)
+    return _failed(workflow.name, step.position, step.name, what, Fault(), undoing=undoing)
 
 
 def halted(name: str, state: WorkflowState, fault: Fault | None = None) -> WorkflowHalted:

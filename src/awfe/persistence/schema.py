@@ -236,25 +236,30 @@ tombstone = Table(
     **_TABLE,
 )
 
-# For people who look by SQL: the state of each step, which awfe itself replays from the log.
-_VIEW = """
+# For people who look by SQL: the state of each step, which awfe itself replays from the log. What is older than the
+# last reset from a step, or from one before it, is of a past that was dropped; an undo that failed left its step done.
+_SINCE_RESET = """(
+    SELECT COALESCE(MAX(r.rev), -1) FROM awfe_event r
+    WHERE r.workflow_id = w.id AND r.cause = 'reset_from' AND r.position < s.position)"""
+_VIEW = f"""
 SELECT w.name AS workflow, s.position AS position, s.name AS step,
   CASE
     WHEN s.position = w.position THEN w.step_state
-    WHEN s.position > w.position AND NOT w.undoing THEN 'pending'
-    WHEN w.undoing AND a.outcome IS NULL AND NOT EXISTS (
-      SELECT 1 FROM awfe_event e WHERE e.workflow_id = w.id AND e.cause = 'skip' AND e.position = s.position)
-      THEN 'pending'
-    WHEN a.outcome IS NULL OR a.rev < (
-      SELECT COALESCE(MAX(e.rev), -1) FROM awfe_event e
-      WHERE e.workflow_id = w.id AND e.cause = 'skip' AND e.position = s.position) THEN 'skipped'
+    WHEN a.outcome IS NULL AND k.rev IS NULL THEN 'pending'
+    WHEN a.outcome IS NULL OR a.rev <= k.rev THEN 'skipped'
     ELSE a.outcome
   END AS state
 FROM awfe_workflow w
 JOIN awfe_step s ON s.workflow_id = w.id
 LEFT JOIN awfe_attempt a ON a.workflow_id = w.id AND a.position = s.position AND a.attempt = (
-  SELECT MAX(b.attempt) FROM awfe_attempt b WHERE b.workflow_id = w.id AND b.position = s.position)
-"""
+  SELECT MAX(b.attempt) FROM awfe_attempt b
+  WHERE b.workflow_id = w.id AND b.position = s.position AND b.rev > {_SINCE_RESET}
+    AND (b.outcome = 'undone' OR b.before <> 'rolling_back'))
+LEFT JOIN awfe_event k ON k.workflow_id = w.id AND k.rev = (
+  SELECT MAX(e.rev) FROM awfe_event e
+  WHERE e.workflow_id = w.id AND e.cause = 'skip' AND e.position = s.position AND e.rev > {_SINCE_RESET})
+  AND k.cause = 'skip' AND k.position = s.position
+"""  # noqa: S608 - constants
 
 
 def version_of(connection: Connection) -> int | None:

@@ -92,7 +92,8 @@ def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row:
 def _changes(log: list[Entry], position: int, number: int, state: StepState, shown: Any) -> Delta:
     mine = [entry for entry in log if entry.position == position]
     skips = [entry for entry in mine if entry.cause is Cause.SKIP]
-    if state is StepState.SKIPPED and (shown is None or (skips and skips[-1].rev > shown.rev)):
+    # A skip ends an attempt that waits, in one move with it.
+    if state is StepState.SKIPPED and (shown is None or (skips and skips[-1].rev >= shown.rev)):
         return (skips[-1].delta if skips else None) or NO_CHANGE
     delta = NO_CHANGE
     for entry in mine:

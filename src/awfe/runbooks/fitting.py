@@ -47,23 +47,23 @@ def fit_keys(node: Node, keys: type[Struct], path: Path, report: Report) -> dict
     return found
 
 
-def fit(node: Node, kind_: Any, path: Path, report: Report) -> Any:
+def fit(node: Node, wanted: Any, path: Path, report: Report) -> Any:
     """Return a value as a type has it; `UNFIT` when that was told."""
-    if any(meta.extra and NODE in meta.extra for meta in _metas(kind_)):
+    if any(meta.extra and NODE in meta.extra for meta in _metas(wanted)):
         return node
-    if Any in _members(kind_):
+    if Any in _members(wanted):
         return _storable(node, path, report)
     if isinstance(node.value, dict):
-        return _fit_dict(node, kind_, path, report)
+        return _fit_dict(node, wanted, path, report)
     if isinstance(node.value, list):
-        return _fit_list(node, kind_, path, report)
-    return _fit_scalar(node, kind_, path, report)
+        return _fit_list(node, wanted, path, report)
+    return _fit_scalar(node, wanted, path, report)
 
 
-def _fit_scalar(node: Node, kind_: Any, path: Path, report: Report) -> Any:
-    scalars = tuple(each for each in _members(kind_) if each in _SCALARS or get_origin(each) is typing.Literal)
+def _fit_scalar(node: Node, wanted: Any, path: Path, report: Report) -> Any:
+    scalars = tuple(each for each in _members(wanted) if each in _SCALARS or get_origin(each) is typing.Literal)
     if not scalars:
-        return _refuse(node, kind_, path, report)
+        return _refuse(node, wanted, path, report)
     value = node.value
     # What was written without quotes is a text where one is wanted.
     if node.text is not None and value is not None and type(value) not in scalars:
@@ -71,20 +71,20 @@ def _fit_scalar(node: Node, kind_: Any, path: Path, report: Report) -> Any:
     try:
         value = msgspec.convert(value, typing.Union[scalars])  # noqa: UP007 - of a tuple
     except msgspec.ValidationError:
-        return _refuse(node, kind_, path, report)
-    return _checked(node, value, kind_, path, report)
+        return _refuse(node, wanted, path, report)
+    return _checked(node, value, wanted, path, report)
 
 
-def _fit_list(node: Node, kind_: Any, path: Path, report: Report) -> Any:
-    for member in _members(kind_):
+def _fit_list(node: Node, wanted: Any, path: Path, report: Report) -> Any:
+    for member in _members(wanted):
         if get_origin(member) is list:
             items = [fit(each, get_args(member)[0], (*path, n), report) for n, each in enumerate(node.value)]
             return UNFIT if UNFIT in items else items
-    return _refuse(node, kind_, path, report)
+    return _refuse(node, wanted, path, report)
 
 
-def _fit_dict(node: Node, kind_: Any, path: Path, report: Report) -> Any:
-    members = _members(kind_)
+def _fit_dict(node: Node, wanted: Any, path: Path, report: Report) -> Any:
+    members = _members(wanted)
     if Secret in members and node.value.keys() == {KEY}:
         found = secret(node, path, report)
         return UNFIT if found is None else found
@@ -96,22 +96,22 @@ def _fit_dict(node: Node, kind_: Any, path: Path, report: Report) -> Any:
             item = get_args(member)[1]
             items = {key: fit(each, item, (*path, key), report) for key, each in node.value.items()}
             return UNFIT if UNFIT in items.values() else items
-    return _refuse(node, kind_, path, report)
+    return _refuse(node, wanted, path, report)
 
 
-def _checked(node: Node, value: Any, kind_: Any, path: Path, report: Report) -> Any:
+def _checked(node: Node, value: Any, wanted: Any, path: Path, report: Report) -> Any:
     """Look at what a type says beside what it is."""
     if isinstance(value, str) and not is_storable(value):
         report.add(node.line, path, "it has a lone surrogate, which can't be saved")
         return UNFIT
-    for meta in _metas(kind_):
+    for meta in _metas(wanted):
         try:
             if meta.extra and DURATION in meta.extra:
                 value = durations.seconds(value)
             elif isinstance(value, str) and (meta.pattern or meta.min_length):
                 msgspec.convert(value, Annotated[str, Meta(pattern=meta.pattern, min_length=meta.min_length)])
         except msgspec.ValidationError:
-            return _refuse(node, kind_, path, report)
+            return _refuse(node, wanted, path, report)
         except InvalidInput as error:
             report.add(node.line, path, str(error))
             return UNFIT
@@ -119,14 +119,14 @@ def _checked(node: Node, value: Any, kind_: Any, path: Path, report: Report) -> 
 
 
 def _storable(node: Node, path: Path, report: Report) -> Any:
-    before = len(report.problems)
+    before = len(report)
     value = plain(node, path, report)
-    return value if len(report.problems) == before else UNFIT
+    return value if len(report) == before else UNFIT
 
 
-def _refuse(node: Node, kind_: Any, path: Path, report: Report) -> Any:
+def _refuse(node: Node, wanted: Any, path: Path, report: Report) -> Any:
     hint = f"; {said}" if (said := braces(node)) else ""
-    report.add(node.line, path, f"is {kind(node)}; give {describe(kind_)}{hint}")
+    report.add(node.line, path, f"is {kind(node)}; give {describe(wanted)}{hint}")
     return UNFIT
 
 
@@ -143,31 +143,33 @@ def kind(node: Node) -> str:
     return shown if len(shown) <= 60 else f"{shown[:60]}…"  # noqa: PLR2004 - a line
 
 
-def describe(kind_: Any) -> str:
+def describe(wanted: Any) -> str:
     """Return what to give, as the type says it."""
-    said = next((meta.description for meta in _metas(kind_) if meta.description), None)
+    said = next((meta.description for meta in _metas(wanted) if meta.description), None)
     names_ = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Secret: "a secret"}
     names_ |= {type(None): "null"}
-    listed = [names_.get(member) or _origin(member) for member in _members(kind_)]
+    listed = [names_.get(member) or _origin(member) for member in _members(wanted)]
     return said or " or ".join(dict.fromkeys(listed))
 
 
 def _origin(member: Any) -> str:
+    if get_origin(member) is typing.Literal:
+        return " or ".join(map(str, get_args(member)))
     return {list: "a list", dict: "a mapping"}.get(get_origin(member) or member, "another value")
 
 
-def _members(kind_: Any) -> list[Any]:
+def _members(wanted: Any) -> list[Any]:
     """Return the types of a union, without what is said about them."""
-    if get_origin(kind_) is Annotated:
-        return _members(get_args(kind_)[0])
-    if get_origin(kind_) in (types.UnionType, typing.Union):
-        return [member for each in get_args(kind_) for member in _members(each) if member is not UnsetType]
-    return [kind_]
+    if get_origin(wanted) is Annotated:
+        return _members(get_args(wanted)[0])
+    if get_origin(wanted) in (types.UnionType, typing.Union):
+        return [member for each in get_args(wanted) for member in _members(each) if member is not UnsetType]
+    return [wanted]
 
 
-def _metas(kind_: Any) -> list[Meta]:
-    if get_origin(kind_) is Annotated:
-        return [each for each in get_args(kind_)[1:] if isinstance(each, Meta)]
-    if get_origin(kind_) in (types.UnionType, typing.Union):
-        return [meta for each in get_args(kind_) for meta in _metas(each)]
+def _metas(wanted: Any) -> list[Meta]:
+    if get_origin(wanted) is Annotated:
+        return [each for each in get_args(wanted)[1:] if isinstance(each, Meta)]
+    if get_origin(wanted) in (types.UnionType, typing.Union):
+        return [meta for each in get_args(wanted) for meta in _metas(each)]
     return []

@@ -60,7 +60,9 @@ class Input:
     def _problem(self, given: Any) -> str:
         how = {"list": "words with commas between them, or JSON as [1, 2]", "dict": 'JSON as {"a": 1}'}
         wanted: str = how.get(self.type) or _TYPES[self.type].__metadata__[0].description
-        return f"{self.name}={given!r:.60}: give {wanted}"
+        # What was taken for a secret's name may be the secret.
+        shown = self.name if self.type == "secret" else f"{self.name}={given!r:.60}"
+        return f"{shown}: give {wanted}"
 
     def _read(self, text: str) -> Any:
         if self.type in ("int", "float"):
@@ -68,7 +70,10 @@ class Input:
         if self.type == "bool":
             return _BOOLS.get(text.lower())
         if self.type == "secret":
-            return Secret(text)
+            try:
+                return Secret(text)
+            except InvalidInput:
+                return None
         if self.type == "dict" or (self.type == "list" and text.lstrip()[:1] == "["):
             return json.loads(text)
         return text if self.type == "str" else [word.strip() for word in text.split(",")] if text.strip() else []

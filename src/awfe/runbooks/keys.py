@@ -120,6 +120,7 @@ class HttpKeys(Common, kw_only=True):
     redirects: Flag | UnsetType = UNSET
     max_silence: Duration | UnsetType = UNSET
     max_body: Number | UnsetType = UNSET
+    ca_file: Text | UnsetType = UNSET
 
 
 class SqlKeys(Common, kw_only=True):

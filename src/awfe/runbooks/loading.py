@@ -100,7 +100,7 @@ def _runbook(file: str, node: Node, report: Report) -> Runbook | None:
     steps = builder.steps(found.get("steps", []), ("steps",), Known(keys, report))
     if "steps" in found and not found["steps"]:
         report.add(node.line_of("steps"), ("steps",), "there are no steps: give at least one")
-    if report.problems:
+    if len(report):
         return None
     modules = tuple(builder.code.modules)
     return Runbook(file, found["name"], inputs, tuple(steps), found.get("description"), modules)

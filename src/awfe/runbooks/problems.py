@@ -50,23 +50,32 @@ class Report:
     def __init__(self, file: str) -> None:
         """Begin without any."""
         self._file = file
-        self.problems: list[Problem] = []
-        self._said: list[tuple[Path, str]] = []
+        self._problems: dict[Problem, None] = {}
+        # What has been told of each part, and of all that is in it.
+        self._within: dict[Path, list[str]] = {}
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All of them, in the order in which they were found."""
+        return list(self._problems)
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._problems)
 
     def add(self, line: int, path: Path, message: str) -> None:
         """Note one; what comes from elsewhere is cut to a line, and the same thing is only said once."""
-        problem = Problem(self._file, line, shown(path), " ".join(message.split())[:1000])
-        self._said.append((path, message))
-        if problem not in self.problems:
-            self.problems.append(problem)
+        for depth in range(1, len(path) + 1):
+            self._within.setdefault(path[:depth], []).append(message)
+        self._problems[Problem(self._file, line, shown(path), " ".join(message.split())[:1000])] = None
 
     def has(self, path: Path) -> bool:
         """Tell whether something is wrong there, or within."""
-        return any(each[: len(path)] == path for each, _ in self._said)
+        return path in self._within
 
     def said(self, path: Path, message: str) -> bool:
         """Tell whether a message ends with what has been told of a part."""
-        return any(each[: len(path)] == path and message.endswith(told) for each, told in self._said)
+        return any(map(message.endswith, self._within.get(path, ())))
 
 
 def shown(path: Path) -> str:

@@ -1,8 +1,9 @@
 """A step for every item of a list."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ from awfe import checks
 from awfe.domain.context import Context, StepInfo
 from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.secret import Revealed, Secret
-from awfe.domain.step import BaseStep, Policies, called, policies_of
+from awfe.domain.step import BaseStep, Policies, called, can_undo, policies_of
 from awfe.domain.values import decode
 from awfe.errors import InvalidInput
 from awfe.steps import amounts, given, nested
@@ -26,8 +27,9 @@ class ForEach(BaseStep, name="awfe.ForEach"):
     `items` is a list or the key of one in the context. The inner `step` finds its item under the key `as_`, and all
     else as it was when this step began; what it sets is in the list under `save_as`, at the item's place, and nowhere
     else. More than `max_failures` failed items (a number, or a percentage of all) fail the step, and no further one
-    begins. The inner step's `timeout`, `retry` and `on_error` hold for each item. Raises `InvalidInput` for what makes
-    no sense.
+    begins. The inner step's `timeout`, `retry` and `on_error` hold for each item. Where it has an `undo` a rollback
+    calls that for each item that is done, the last first; for that they stay in the context, as `ForEach@N done`.
+    Raises `InvalidInput` for what makes no sense.
     """
 
     items: str | list[Any]
@@ -55,6 +57,11 @@ class ForEach(BaseStep, name="awfe.ForEach"):
             raise InvalidInput(msg)
         return made
 
+    @property
+    def is_undoable(self) -> bool:
+        """Whether the inner step has an `undo`."""
+        return can_undo(nested.load(self.step))
+
     async def work(self, ctx: Context) -> None:
         """Run the inner step for what is not done."""
         items = given.listed(ctx, "items", self.items)
@@ -71,11 +78,16 @@ class ForEach(BaseStep, name="awfe.ForEach"):
         async def act(label: str) -> dict[str, Any]:
             values = dict(common)
             Delta.of({self.as_: named[label]}).apply(values)
-            return await _Item(ctx, progress, label, inner).run(values)
+            part = ctx.get(progress.part_key(label))
+            saved = Delta.of(part["set"], part["unset"]) if part else NO_CHANGE
+            save = partial(progress.add_part, label)
+            return await _Item(ctx, label, inner, inner.work, saved, save).run(values)
 
         await fan.run(list(named), act)
         fan.refuse("items", list(named), self.max_failures)
         results = [progress.result(label) for label in named]
+        if self.is_undoable:
+            ctx[_record(ctx)] = _done(progress, named)
         progress.clear()
         if self.save_as is not None:
             ctx[self.save_as] = results
@@ -83,18 +95,66 @@ class ForEach(BaseStep, name="awfe.ForEach"):
                 failed = [{"item": named[label], "error": summary(error)} for label, error in fan.failed.items()]
                 ctx[f"{self.save_as}_failed"] = failed
 
+    async def undo(self, ctx: Context) -> None:
+        """Undo what is done, one item after the other, the last first; after a restart what is left of it."""
+        record = _record(ctx)
+        if record not in ctx:
+            # It has not come to its end.
+            items, progress = given.listed(ctx, "items", self.items), Progress(ctx, self.save_as)
+            ctx[record] = _done(progress, dict(zip(labels(items), items, strict=True)))
+            progress.clear()
+        inner = nested.opened(nested.load(self.step), ctx)
+
+        async def save(part: dict[str, Any]) -> None:
+            ctx[record][-1].update(part)
+            await ctx.checkpoint()
+
+        while ctx[record]:
+            last = ctx[record][-1]
+            values = ctx.snapshot()
+            # As in `work`: a ForEach inside has one of its own.
+            del values[record]
+            Delta.of({self.as_: last["item"]}).apply(values)
+            saved = Delta.of(last["set"], last["unset"])
+            await _Item(ctx, labels([last["item"]])[0], inner, inner.undo, saved, save).run(values)
+            ctx[record].pop()
+            await ctx.checkpoint()
+        del ctx[record]
+
+
+def _record(ctx: Context) -> str:
+    return f"{ctx.step.name}@{ctx.step.position} done"
+
+
+def _done(progress: Progress, named: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the items that are done, and what each has set."""
+    done = [(item, progress.result(label)) for label, item in named.items() if label in progress]
+    # Of what an operator has done by hand it may be anything.
+    return [{"item": item, "set": result if isinstance(result, dict) else {}, "unset": []} for item, result in done]
+
 
 class _Item:
-    """One item: the services that its context offers to the inner step, and what that has changed."""
+    """One item: the services that its context offers to the inner step, and what that has changed.
 
-    def __init__(self, ctx: Context, progress: Progress, label: str, inner: BaseStep) -> None:
+    `do` is the inner step's `work` or `undo`; `save` keeps a part of what that has changed.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        label: str,
+        inner: BaseStep,
+        do: Callable[[Context], Awaitable[object]],
+        saved: Delta,
+        save: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
         self._ctx = ctx
-        self._progress = progress
         self._label = label
         self._inner = inner
+        self._do = do
         self._lines = Lines(f"{label}: ", ctx.output)
-        part = ctx.get(progress.part_key(label))
-        self._saved = Delta.of(part["set"], part["unset"]) if part else NO_CHANGE
+        self._saved = saved
+        self._save = save
 
     @property
     def stop_requested(self) -> bool:
@@ -122,7 +182,7 @@ class _Item:
         delta = ctx.collect()
         self._saved = self._saved.then(delta)
         part = {"set": _plain(self._saved), "unset": list(self._saved.unset)}
-        await self._progress.add_part(self._label, part)
+        await self._save(part)
         ctx.commit(delta)
 
     async def run(self, values: dict[str, bytes]) -> dict[str, Any]:
@@ -147,7 +207,7 @@ class _Item:
         limit = asyncio.timeout(policies.timeout)
         try:
             async with limit:
-                result: object = await self._inner.work(ctx)
+                result = await self._do(ctx)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -156,7 +216,7 @@ class _Item:
         finally:
             self._lines.end()
         if result is not None:
-            msg = f"work returned {result!r:.100}; a step inside a ForEach can't wait, and must return None"
+            msg = f"it returned {result!r:.100}; a step inside a ForEach can't wait, and must return None"
             raise InvalidInput(msg)
         return _plain(self._saved.then(ctx.collect()))
 

@@ -1,0 +1,143 @@
+"""The commands, and how one of them is run: parsed, done, and its errors told with an exit code."""
+
+import asyncio
+import inspect
+import sys
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+import awfe
+from awfe.cli import care, context, files, listing, planning, running, show, verbs, watching
+from awfe.cli.asking import Declined
+from awfe.cli.exits import INTERRUPTED, Exit, code_of, plain
+from awfe.cli.out import Out
+from awfe.cli.seat import sit
+from awfe.errors import AwfeError, StoreUnavailable
+
+T = TypeVar("T")
+_HELP = """Persisted workflows: run them, see where they stand, mend them, go on.
+
+Exit codes: 0 done, 1 error, 2 usage, 3 a step failed, 4 halted, 5 locked, 6 wrong state, 7 not found."""
+
+app = App(name="awfe", help=_HELP, version=awfe.__version__, help_format="plaintext")
+app.suppress_keyboard_interrupt = app.meta.suppress_keyboard_interrupt = False
+app.meta.group_parameters = Group("Everywhere", sort_key=100)
+
+_LOOK, _RUN, _MEND, _CARE = (
+    Group(name, sort_key=number) for number, name in enumerate(("See", "Run", "Mend", "Care for the database"), 1)
+)
+_context = App(name="context", help="Show or change the context of a workflow.", group=_MEND)
+_db = App(name="db", help="The tables of awfe in the database.", group=_CARE)
+app.command(_context)
+app.command(_db)
+for _app, _group, _name, _function in (
+    (app, _LOOK, "list", listing.list_),
+    (app, _LOOK, "history", listing.history),
+    (app, _LOOK, "watch", watching.watch),
+    (app, _LOOK, "show", show.show),
+    (app, _LOOK, "plan", planning.plan),
+    (app, _RUN, "create", files.create),
+    (app, _RUN, "check", files.check),
+    (app, _RUN, ("run", "resume"), running.run),
+    (app, _RUN, "recover", watching.recover),
+    (app, _RUN, "pause", verbs.pause),
+    (app, _RUN, "stop", verbs.stop),
+    (app, _RUN, "signal", verbs.signal),
+    (app, _RUN, "approve", verbs.approve),
+    (app, _RUN, "reject", verbs.reject),
+    (app, _MEND, "restart", running.restart),
+    (app, _MEND, "reset", planning.reset),
+    (app, _MEND, "skip", verbs.skip),
+    (app, _MEND, "rollback", running.rollback),
+    (app, _CARE, "delete", planning.delete),
+    (app, _CARE, "purge", planning.purge),
+    (_context, None, "get", context.get),
+    (_context, None, "set", context.set_),
+    (_context, None, "unset", context.unset),
+    (app, _CARE, "doctor", care.doctor),
+    (_db, None, "current", care.current),
+    (_db, None, "check", care.check),
+    (_db, None, "upgrade", care.upgrade),
+):
+    _app.command(_function, name=_name, group=_group)
+
+
+@app.command(group=_CARE)
+def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+    """Print the completion script of a shell: `source <(awfe completion bash)`."""
+    sys.stdout.write(app.meta.generate_completion(prog_name="awfe", shell=shell))
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    db: Annotated[str | None, Parameter(help="The database's URL; else AWFE_DATABASE_URL, else awfe.toml.")] = None,
+    modules: Annotated[
+        list[str] | None, Parameter(name="--import", negative=(), help="A module that defines steps. Repeatable.")
+    ] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative=(), help="Print one JSON document.")] = False,
+    actor: Annotated[str | None, Parameter(help="Who does it, for the history; else who is logged in.")] = None,
+) -> int:
+    command, bound, injected = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    extra = {}
+    if "seat" in injected:
+        extra["seat"] = sit(db, modules or [], actor, as_json=as_json)
+    result = command(*bound.args, **bound.kwargs, **extra)
+    if inspect.iscoroutine(result):
+        result = asyncio.run(_to_the_end(result))
+    return int(result or 0)
+
+
+async def _to_the_end(command: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await command
+    except StoreUnavailable:
+        # aiosqlite does not wait for the thread of a connection that failed, which has a last word for this loop.
+        async with asyncio.timeout(1):
+            while any("_connection_worker" in thread.name for thread in threading.enumerate()):  # noqa: ASYNC110 - a thread that tells nobody
+                await asyncio.sleep(0.01)
+        raise
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit code."""
+    # Known before the rest can be parsed: a program also wants to read what was wrong with that.
+    out = Out(as_json="--json" in arguments)
+    try:
+        code: Any = app.meta(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        return int(code or 0)
+    except CycloptsError as error:
+        return _misread(out, error)
+    except AwfeError as error:
+        if not out.as_json:
+            out.note(str(error))
+        else:
+            out.document({"error": plain(error), "exit": code_of(error)})
+        return code_of(error)
+    except Declined:
+        out.note("nothing was changed")
+        return Exit.ERROR
+    except BrokenPipeError:
+        # Whoever read the help has gone away.
+        out.leave(sys.stdout)
+        return Exit.DONE
+    except KeyboardInterrupt:
+        out.note("interrupted")
+        return INTERRUPTED
+    finally:
+        out.flush()
+
+
+def _misread(out: Out, error: CycloptsError) -> int:
+    """Tell why a command line can't be read."""
+    message = str(error).strip()
+    if out.as_json:
+        told = {"type": type(error).__name__, "message": message, "workflow": None, "exit": Exit.USAGE}
+        out.document({"error": told, "exit": Exit.USAGE})
+    else:
+        out.note(message)
+        out.hint(f"{' '.join(('awfe', *(error.command_chain or ())))} --help")
+    return Exit.USAGE

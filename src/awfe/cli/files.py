@@ -1,0 +1,93 @@
+"""Commands that take a runbook: a file that becomes a workflow, or is only checked."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from awfe.cli import values
+from awfe.cli.exits import Exit
+from awfe.cli.seat import Here, Reason, Seat, Sets
+from awfe.errors import InvalidInput, WorkflowExists
+
+if TYPE_CHECKING:
+    from awfe.domain.records import Workflow
+    from awfe.engine import Engine
+    from awfe.runbooks import Made
+
+SUFFIXES = (".yaml", ".yml", ".toml")
+Name = Annotated[str | None, Parameter(name="--name", help="The workflow's name; else the one that the file gives.")]
+
+
+def is_file(word: str) -> bool:
+    """Say whether a word of a command line is a runbook, and not the name of a workflow."""
+    return word.endswith(SUFFIXES) and Path(word).is_file()
+
+
+def make(seat: Seat, file: str, name: str | None, sets: Sequence[str]) -> "Made":
+    """Read a runbook, and return the workflow that it makes; raises `InvalidInput`, with all that is wrong."""
+    given = values.texts(sets)
+    seat.reach_modules()
+    return _runbooks().load(file).make(name, given)  # type: ignore[no-any-return]  # see there
+
+
+def _runbooks() -> Any:
+    """Return what only these commands need: it brings SQLAlchemy, which `awfe --help` does without."""
+    return import_module("awfe.runbooks")
+
+
+async def save(engine: "Engine", seat: Seat, made: "Made", reason: str | None, at: str | None = None) -> "Workflow":
+    """Create the workflow of a runbook."""
+    try:
+        return await engine.create_workflow(*made, at=values.when(at), **seat.by(reason))
+    except WorkflowExists as error:
+        msg = f"{error}; go on with it: {seat.command('run', made.name)}, or give another --name"
+        raise WorkflowExists(made.name, msg) from error
+
+
+async def create(
+    file: str,
+    *,
+    name: Name = None,
+    set_: Sets = None,
+    at: Annotated[str | None, Parameter(help="When `recover` starts it: 2030-01-31T03:00, or +2h.")] = None,
+    reason: Reason = None,
+    seat: Here,
+) -> Exit:
+    """Create a workflow of a runbook, a file of YAML or TOML."""
+    values.when(at)
+    made = make(seat, file, name, set_ or ())
+    async with seat.engine() as engine:
+        workflow = await save(engine, seat, made, reason, at)
+    if seat.out.as_json:
+        seat.out.document(workflow.to_dict())
+    else:
+        seat.out.line(f"{workflow.name}: created, {len(workflow.steps)} steps")
+        seat.out.hint(seat.command("run", workflow.name), "run it:")
+    return Exit.DONE
+
+
+async def check(*files: str, seat: Here) -> Exit:
+    """Find all that is wrong with runbooks without running them; it imports the modules that they name."""
+    if not files:
+        msg = "what shall be checked? give a file"
+        raise InvalidInput(msg)
+    seat.reach_modules()
+    found = {file: _runbooks().check(file) for file in files}
+    code = Exit.USAGE if any(found.values()) else Exit.DONE
+    if seat.out.as_json:
+        listed = [
+            {
+                "file": file,
+                "problems": [{"line": each.line, "key": each.key, "message": each.message} for each in problems],
+            }
+            for file, problems in found.items()
+        ]
+        seat.out.document({"files": listed, "exit": code})
+        return code
+    for file, problems in found.items():
+        for each in problems or (f"{file}: nothing is wrong with it",):
+            seat.out.line(str(each))
+    return code

@@ -1,0 +1,100 @@
+"""Where the operator sits: what all commands share."""
+
+import getpass
+import logging
+import os
+import shlex
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+import awfe
+from awfe.cli import config
+from awfe.cli.out import Out
+
+if TYPE_CHECKING:
+    from awfe import Engine
+
+
+class _Handler(logging.Handler):
+    def __init__(self, out: Out) -> None:
+        super().__init__(logging.WARNING)
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._out.note(record.getMessage())
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A database, a way to print, and the name that stands in the history."""
+
+    config: config.Config
+    out: Out
+    actor: str
+    typed: tuple[str, ...] = ()
+
+    @asynccontextmanager
+    async def engine(self, **settings: Any) -> AsyncIterator["Engine"]:
+        """Give an open engine; what it warns of is a note."""
+        modules = self.config.modules
+        if modules:
+            self.reach_modules()
+        log = logging.getLogger("awfe")
+        log.propagate = False
+        log.handlers = [_Handler(self.out)]
+        given = {"step_modules": modules} if modules else {}
+        async with awfe.Engine(self.config.url, **{**self.config.settings, **given, **settings}) as engine:
+            yield engine
+
+    def reach_modules(self) -> None:
+        """Let modules be found in the current directory, as `python -m` does."""
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
+
+    def command(self, *words: str) -> str:
+        """Return a command to type: with the options that were typed now, but no password."""
+        return shlex.join(("awfe", *self.typed, *words))
+
+    def by(self, reason: str | None = None) -> dict[str, Any]:
+        """Return who asks and why, as verbs take it."""
+        return {"actor": self.actor, "reason": reason}
+
+
+def sit(db: str | None, modules: list[str], actor: str | None, *, as_json: bool) -> Seat:
+    """Return the seat for the options of a command line."""
+    # What stands before an @ or after a ? may be a password: whoever typed it knows what to type.
+    typed = ("--db", db) if db is not None and not {"@", "?"}.intersection(db) else ()
+    imported = (word for module in modules for word in ("--import", module))
+    found = config.load(db, modules, os.environ, Path.cwd())
+    return Seat(found, Out(as_json=as_json), actor or login(), (*typed, *imported))
+
+
+def login() -> str:
+    """Return who is logged in, and where."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that has no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+Here = Annotated[Seat, Parameter(parse=False)]
+Reason = Annotated[str | None, Parameter(name="--reason", help="Why: it stays in the history.")]
+Sets = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--set", negative=(), help="A value of the context, as key=value: JSON, or else a text. Repeatable."
+    ),
+]
+States = Annotated[
+    list[str] | None, Parameter(name="--state", negative=(), help="All workflows in this state. Repeatable.")
+]
+Yes = Annotated[bool, Parameter(name=("--yes", "-y"), negative=(), help="Don't ask.")]

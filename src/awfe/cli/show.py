@@ -1,0 +1,108 @@
+"""One workflow as it stands, and for one that failed all that is needed to decide how it goes on."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import RenderableType
+from rich.text import Text
+
+from awfe.cli import advice, looks, mermaid
+from awfe.cli.exits import Exit
+from awfe.cli.out import clean
+from awfe.cli.progress import row
+from awfe.cli.seat import Here
+from awfe.domain.records import Workflow, WorkflowStep
+from awfe.domain.states import StepState
+
+if TYPE_CHECKING:
+    from awfe.cli.advice import Offer
+
+_TAIL = 20
+_LONGEST = 200
+_FAILED = (StepState.ERROR, StepState.INTERRUPTED, StepState.STOPPED)
+
+
+async def show(
+    workflow: str,
+    *,
+    mermaid_: Annotated[bool, Parameter(name="--mermaid", negative=(), help="Print a Mermaid diagram of it.")] = False,
+    seat: Here,
+) -> Exit:
+    """Show a workflow: its steps, its context, what failed, and what can be done now."""
+    async with seat.engine() as engine:
+        found = await engine.get(workflow)
+        if mermaid_:
+            seat.out.show(Text(mermaid.diagram(found)))
+            return Exit.DONE
+        plans = await advice.plans(engine, found)
+    if seat.out.as_json:
+        failed = current(found)
+        verbs = {verb: plan.to_dict() for verb, plan in plans.items()}
+        seat.out.document({"workflow": found.to_dict(), "failed": failed and failed.position, "verbs": verbs})
+    else:
+        seat.out.show(*picture(found, advice.offers(seat, found, plans)))
+    return Exit.DONE
+
+
+def current(workflow: Workflow) -> WorkflowStep | None:
+    """Return the step at which a workflow has failed, or was stopped."""
+    if workflow.position is None:
+        return None
+    step = workflow.steps[workflow.position - 1]
+    return step if step.state in _FAILED else None
+
+
+def picture(workflow: Workflow, offers: "list[Offer]") -> list[RenderableType]:
+    """Return what `show` shows."""
+    head = Text.assemble((clean(workflow.name), "bold"), "  ", looks.state(workflow.state))
+    if workflow.request:
+        head.append(f"  asked to {workflow.request}", "yellow")
+    times = [f"created {looks.moment(workflow.created_at)}"]
+    times += [f"to start {looks.moment(workflow.scheduled_at)}"] if workflow.scheduled_at else []
+    times += [f"started {looks.moment(workflow.started_at)}"] if workflow.started_at else []
+    times += [f"ended {looks.moment(workflow.ended_at)}"] if workflow.ended_at else []
+    parts: list[RenderableType] = [head, Text(", ".join(times), "dim"), Text("")]
+    parts.append(looks.table(("", "STEP", "", "TRY", "TIME", ""), map(row, workflow.steps)))
+    if workflow.context:
+        parts += [Text("\nContext", "bold"), *(_pair(key, value) for key, value in workflow.context.items())]
+    if (failed := current(workflow)) is not None:
+        parts += _failure(failed)
+    if offers:
+        rows = ((f"  {offer.command}", offer.effect) for offer in offers)
+        parts += [Text("\nNow", "bold"), looks.table(("", ""), rows, head=False)]
+    return parts
+
+
+def _pair(key: str, value: Any, sign: str = "=") -> Text:
+    shown = json.dumps(value, ensure_ascii=False)
+    if len(shown) > _LONGEST:
+        shown = f"{shown[:_LONGEST]}… ({len(shown)} characters)"
+    return Text(f"  {clean(key)} {sign} {clean(shown)}")
+
+
+def _failure(step: WorkflowStep) -> list[RenderableType]:
+    ended = f" {looks.moment(step.ended_at)}" if step.ended_at else ""
+    what = {StepState.ERROR: "failed", StepState.STOPPED: "was stopped"}.get(step.state, "was interrupted")
+    head = f"\nStep {step.position} {clean(step.name)} {what}, attempt {step.attempt},{ended}"
+    parts: list[RenderableType] = [Text(head, "bold")]
+    if step.error is not None:
+        message = step.error.message.splitlines() or [""]
+        parts.append(Text(clean(f"  {step.error.type}: {message[0]}"), "red"))
+        parts += [Text(clean(f"  {line}"), "red") for line in message[1:_TAIL]]
+        parts += [Text(clean(f"  {line}"), "dim") for line in _where(step.error.traceback)]
+    if step.changes.set or step.changes.unset:
+        parts.append(Text("  It had changed, and but for what it checkpointed this is dropped without --keep-context:"))
+        parts += [_pair(f"  {key}", value) for key, value in step.changes.set.items()]
+        parts += [Text(f"    {clean(key)} removed") for key in step.changes.unset]
+    if step.output:
+        parts.append(Text("  It printed, in the end:"))
+        parts += [Text(clean(f"  | {line}"), "dim") for line in step.output.splitlines()[-_TAIL:]]
+    return parts
+
+
+def _where(traceback: str) -> list[str]:
+    """Return the last place of a traceback, with its line of code."""
+    lines = traceback.splitlines()
+    places = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    return [line.strip() for line in lines[places[-1] : places[-1] + 2]] if places else []

@@ -1,0 +1,140 @@
+"""All workflows, most urgent first, as they change; and those that nobody runs, taken up."""
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from awfe import checks
+from awfe.cli import looks
+from awfe.cli.exits import Exit
+from awfe.cli.listing import summary_table
+from awfe.cli.out import Out
+from awfe.cli.progress import Lines
+from awfe.cli.running import Runs
+from awfe.cli.seat import Here, Reason
+from awfe.domain.records import Workflow, WorkflowSummary
+from awfe.domain.states import WorkflowState
+from awfe.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from awfe import Engine
+
+_URGENT = ("error", "running", "rolling_back", "waiting", "paused", "stopped", "pending", "rolled_back", "completed")
+_FRAME = 5
+_PIPED = 1000
+_CODES = {"error": Exit.FAILED, "paused": Exit.HALTED, "stopped": Exit.HALTED}
+
+
+async def watch(
+    *,
+    interval: Annotated[float, Parameter(help="Seconds between two looks.")] = 1.0,
+    prefix: Annotated[str, Parameter(help="Only names that begin so.")] = "",
+    once: Annotated[bool, Parameter(negative=(), help="Look once.")] = False,
+    seat: Here,
+) -> Exit:
+    """Watch all workflows, the most urgent first, until Ctrl-C. Without a terminal: a line for each change."""
+    checks.seconds("interval", interval)
+    if interval <= 0:
+        msg = f"interval={interval:g}: give seconds, above 0"
+        raise InvalidInput(msg)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
+    async with seat.engine() as engine:
+        if once or not seat.out.is_terminal:
+            await _lines(engine, seat.out, prefix, None if once else interval, ended)
+        else:
+            with Live(console=seat.out.console, screen=True, auto_refresh=False) as live:
+                while not ended.is_set():
+                    found = await _look(engine, prefix, seat.out.console.height - _FRAME)
+                    live.update(picture(found, await engine.stats()), refresh=True)
+                    await _sleep(interval, ended)
+    return Exit.DONE
+
+
+async def _look(engine: "Engine", prefix: str, room: int) -> list[WorkflowSummary]:
+    found: list[WorkflowSummary] = []
+    for state in _URGENT:
+        if len(found) < room:
+            found += await engine.list(state, prefix, room - len(found))
+    return found
+
+
+def picture(found: list[WorkflowSummary], stats: dict[WorkflowState, int]) -> RenderableType:
+    """Return what `watch` shows on a terminal."""
+    counts = Text("  ").join(
+        Text.assemble((str(stats[state]), "bold"), " ", looks.state(state))
+        for state in map(WorkflowState, _URGENT)
+        if stats.get(state)
+    )
+    more = sum(stats.values()) - len(found)
+    foot = [Text(f"and {more} more", "dim")] if more > 0 else []
+    return Group(counts, Text(""), summary_table(found), *foot)
+
+
+async def _lines(engine: "Engine", out: Out, prefix: str, interval: float | None, ended: asyncio.Event) -> None:
+    known: dict[str, WorkflowSummary] = {}
+    while not ended.is_set() and not out.is_gone:
+        found = {each.name: each for each in await _look(engine, prefix, _PIPED)}
+        changed = [each for name, each in found.items() if known.get(name) != each]
+        if out.as_json:
+            for each in changed:
+                out.document(each.to_dict())
+            for name in known.keys() - found.keys():
+                out.document({"name": name, "state": None})
+        else:
+            for each in changed:
+                step = f", step {each.position} {each.step}" if each.position else ""
+                out.line(f"{each.name}: {each.state}{step}{f': {each.error}' if each.error else ''}")
+            for name in known.keys() - found.keys():
+                out.line(f"{name}: deleted")
+        known = found
+        if interval is None:
+            return
+        await _sleep(interval, ended)
+
+
+async def _sleep(seconds: float, ended: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await ended.wait()
+    except TimeoutError:
+        return
+
+
+async def recover(*, reason: Reason = None, seat: Here) -> Exit:
+    """Take up what nobody runs any more, what is due, and what a shutdown has paused; wait until it rests or waits."""
+    screen = Lines(seat.out)
+    async with seat.engine(redirect=screen.output) as engine:
+        engine.observer(screen.event)
+        recovered = await engine.recover()
+        await screen.begin(engine, [await engine.get(name) for name in recovered.started])
+        ended = await Runs(engine, screen, lambda why: seat.by(reason or why)).outlast(recovered.started, _rested)
+        await screen.finish()
+        states: dict[str, str] = dict.fromkeys(recovered.refused, "error")
+        for name in ended:
+            states[name] = (await engine.get(name)).state
+    code = max((_CODES.get(state, Exit.DONE) for state in states.values()), default=Exit.DONE)
+    if seat.out.as_json:
+        lists = {"started": list(recovered.started), "refused": list(recovered.refused)}
+        seat.out.document({**lists, "states": states, "exit": code})
+        return code
+    for name, state in states.items():
+        seat.out.line(f"{name}: {state}{' (it needs an operator)' if name in recovered.refused else ''}")
+    if not states:
+        seat.out.line("there is nothing to take up")
+    return code
+
+
+async def _rested(engine: "Engine", name: str) -> Workflow:
+    while True:
+        try:
+            return await engine.wait(name, engine.settings.poll_interval)
+        except TimeoutError:
+            workflow = await engine.get(name)
+            if workflow.state is WorkflowState.WAITING:
+                return workflow

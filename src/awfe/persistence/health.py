@@ -1,0 +1,225 @@
+"""What can be wrong with a database, looked at without changing it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe.errors import SchemaOutdated
+from awfe.persistence import schema
+from awfe.persistence.session import Database
+from awfe.settings import Settings
+
+# A clock that is off by more makes the times in a history hard to follow; locks and fences don't depend on it.
+_CLOCK_LIMIT: Final = 2.0
+_LOCK: Final = "awfe:doctor"
+_POOL: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what was found, and where that is wrong, how to mend it."""
+
+    what: str
+    found: str
+    advice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A value of the server's, and what is wrong with others."""
+
+    what: str
+    sql: str
+    is_good: Callable[[Any], bool]
+    advice: str
+
+
+def _is_one_of(*good: object) -> Callable[[Any], bool]:
+    return lambda value: value in good
+
+
+def _mysql_version(value: Any) -> bool:
+    numbers = tuple(int(part) for part in str(value).split("-")[0].split(".") if part.isdigit())
+    return numbers >= ((10, 6) if "MariaDB" in str(value) else (8, 0, 19))
+
+
+_VALUES: Final[dict[str, tuple[_Value, ...]]] = {
+    "sqlite": (
+        _Value(
+            "version",
+            "SELECT sqlite_version()",
+            lambda value: tuple(map(int, str(value).split("."))) >= (3, 35),
+            "use a Python with SQLite 3.35 or newer",
+        ),
+        _Value(
+            "journal_mode",
+            "PRAGMA journal_mode",
+            _is_one_of("wal"),
+            "put the file on a local disk: a write-ahead log does not work there",
+        ),
+        _Value(
+            "synchronous",
+            "PRAGMA synchronous",
+            _is_one_of(2, 3),
+            "what was committed may be lost with the power: remove what sets it",
+        ),
+        _Value(
+            "quick_check",
+            "PRAGMA quick_check(1)",
+            _is_one_of("ok"),
+            "the file is damaged: restore it from a backup",
+        ),
+    ),
+    "mysql": (
+        _Value("version", "SELECT VERSION()", _mysql_version, "use MariaDB 10.6 or MySQL 8.0.19, or newer"),
+        _Value(
+            "innodb_flush_log_at_trx_commit",
+            "SELECT @@innodb_flush_log_at_trx_commit",
+            _is_one_of(1),
+            "what was committed may be lost with the server: set it to 1",
+        ),
+        _Value(
+            "sync_binlog",
+            "SELECT IF(@@log_bin, @@sync_binlog, 1)",
+            _is_one_of(1),
+            "after a crash a replica may miss what was committed: set it to 1",
+        ),
+        _Value(
+            "named locks",
+            f"SELECT GET_LOCK('{_LOCK}', 5) + IS_USED_LOCK('{_LOCK}') - CONNECTION_ID() + RELEASE_LOCK('{_LOCK}')",
+            _is_one_of(2),
+            "something between awfe and the server keeps no session: connect without it, or use locks='lease'",
+        ),
+    ),
+    "postgresql": (
+        _Value(
+            "version",
+            "SELECT current_setting('server_version_num')::int",
+            lambda value: value >= 130_000,  # noqa: PLR2004 - the server's way to write 13.0
+            "use PostgreSQL 13 or newer",
+        ),
+        *(
+            _Value(
+                name,
+                f"SELECT current_setting('{name}')",
+                lambda value: value != "off",
+                "what was committed may be lost with the server: set it to on",
+            )
+            for name in ("fsync", "synchronous_commit", "full_page_writes")
+        ),
+        _Value(
+            "advisory locks",
+            f"SELECT pg_try_advisory_xact_lock(hashtext('{_LOCK}'))",
+            bool,
+            "somebody else is just asking: ask again",
+        ),
+    ),
+}
+_CLOCKS: Final = {
+    "mysql": "SELECT UNIX_TIMESTAMP(NOW(6))",
+    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())::float8",
+}
+_CONNECTIONS: Final = {
+    "mysql": "SELECT @@max_connections",
+    "postgresql": "SELECT current_setting('max_connections')::int",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """A database as people may see it, the version of its tables (None: not there, or not all), and what awfe needs."""
+
+    database: str
+    schema: int | None
+    needed: int
+
+    def check(self, *, upgrading: bool = False) -> None:
+        """Raise `SchemaOutdated` where they are not what awfe needs."""
+        if self.schema is None:
+            msg = f"{self.database} has no tables of awfe: run 'awfe db upgrade'"
+            raise SchemaOutdated(msg)
+        if upgrading and self.schema < self.needed:
+            msg = f"the tables are of schema {self.schema}; this awfe has no way from there to {self.needed} yet"
+            raise SchemaOutdated(msg)
+        schema.check_version(self.schema)
+
+
+async def tables(url: str, settings: Settings) -> Tables:
+    """Return of which version the tables are."""
+    database = Database(url, settings, logging.getLogger("awfe"))
+    if _is_missing(database):
+        return Tables(str(database), None, schema.VERSION)
+    database.connect(_POOL)
+    try:
+        return Tables(str(database), await database.read(_version), schema.VERSION)
+    finally:
+        await database.close()
+
+
+async def examine(url: str, settings: Settings) -> list[Finding]:
+    """Look at a database; raises what opening an engine on it would, but for the version of its tables."""
+    database = Database(url, settings, logging.getLogger("awfe"))
+    if _is_missing(database):
+        return [Finding("database", str(database), "there is no such file; create it: awfe db upgrade")]
+    database.connect(_POOL)
+
+    async def look(session: AsyncSession) -> list[Finding]:
+        findings = [Finding("database", str(database)), await _tables(session)]
+        for each in _VALUES[database.kind]:
+            value = (await session.execute(text(each.sql))).scalar()
+            findings.append(Finding(each.what, str(value), None if each.is_good(value) else each.advice))
+        if database.kind in _CLOCKS:
+            findings.append(await _clock(session, _CLOCKS[database.kind]))
+            wanted = settings.pool_size + 1 + settings.lock_connections
+            findings.append(await _connections(session, _CONNECTIONS[database.kind], wanted))
+        return findings
+
+    try:
+        return await database.read(look)
+    finally:
+        await database.close()
+
+
+def _is_missing(database: Database) -> bool:
+    """Tell whether a file of SQLite is not there: to look at it would make it."""
+    name = database.url.database or ""
+    return database.kind == "sqlite" and not name.startswith("file:") and not Path(name).exists()
+
+
+async def _version(session: AsyncSession) -> int | None:
+    return await (await session.connection()).run_sync(schema.version_of)
+
+
+async def _tables(session: AsyncSession) -> Finding:
+    found = await _version(session)
+    if found is None:
+        return Finding("schema", "no tables", "create them: awfe db upgrade")
+    advice = None
+    if found != schema.VERSION:
+        advice = f"this awfe needs schema {schema.VERSION}: " + (
+            "upgrade awfe" if found > schema.VERSION else "awfe db upgrade"
+        )
+    return Finding("schema", str(found), advice)
+
+
+async def _clock(session: AsyncSession, sql: str) -> Finding:
+    loop = asyncio.get_running_loop()
+    before, asked = datetime.now(UTC).timestamp(), loop.time()
+    server = float((await session.execute(text(sql))).scalar_one())
+    # It was read at some moment of the round trip.
+    off = max(0.0, abs(server - before) - (loop.time() - asked))
+    advice = "let both keep their time by NTP: what a history says is in the order of this machine's clock"
+    return Finding("clock", f"{off:.1f} s apart", advice if off > _CLOCK_LIMIT else None)
+
+
+async def _connections(session: AsyncSession, sql: str, wanted: int) -> Finding:
+    there = int((await session.execute(text(sql))).scalar_one())
+    advice = f"an engine with these settings may need {wanted}: raise max_connections, or take locks='shared'"
+    return Finding("max_connections", str(there), advice if wanted > there else None)
