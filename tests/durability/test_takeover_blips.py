@@ -2,10 +2,11 @@
 
 import asyncio
 import copy
+import gc
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from awfe import BaseStep, Context, Engine, WorkflowState
 from awfe.domain.moves import Head
 from awfe.execution.recovery import Recovery
+from awfe.execution.tenure import Tenure
 from awfe.settings import LOCKS
 from tests.conformance.conftest import QUICK
 from tests.databases import Database
@@ -29,6 +31,7 @@ KILLS = {"dedicated": 200, "shared": 200 if os.environ.get("AWFE_TEST_LONG") == 
 WORKFLOWS = 20
 STEPS = 12
 DELAY = 0.5
+BLIP = 0.2
 
 Kill = Callable[[], Coroutine[Any, Any, int]]
 
@@ -120,14 +123,16 @@ async def _beaten(database: Database, locks: str, kills: int) -> None:
             engine = engines[n % 2]
             await engine.create_workflow(name, {}, [Beat(step) for step in range(1, STEPS + 1)])
             handles.append(await engine.start(name))
-        while killed < kills:
-            killed += await kill()
-            await all_held(engines[0])
-            # One look may fall into this blip. The look after it must not fall into another: that is no blip any more.
-            await asyncio.sleep(DELAY * 1.5)
-        running = (await engines[0].stats())[WorkflowState.RUNNING]
-        Beat.over.set()
-        assert running == len(names), "a healthy workflow was taken over"
+        try:
+            while killed < kills:
+                killed += await kill()
+                await all_held(engines[0])
+                # One look may fall into this blip. The look after it must not fall into another: that is none any more.
+                await asyncio.sleep(DELAY * 1.5)
+                running = (await engines[0].stats())[WorkflowState.RUNNING]
+                assert running == len(names), "a healthy workflow was taken over"
+        finally:
+            Beat.over.set()
         for handle in handles:
             assert (await handle).context == {"beats": STEPS}
         for name in names:
@@ -144,13 +149,30 @@ async def test_killed_lock_connections_cost_no_healthy_workflow(database: Databa
     await _beaten(database, locks, KILLS[locks])
 
 
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Leave no connection that was killed to a later test."""
+    yield
+    gc.collect()
+
+
+# aiomysql does not close a connection that was reset while it was idle, and warns of it when it is collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("collected")
 @pytest.mark.databases("mysql", "postgresql")
 async def test_one_look_would_take_the_healthy_for_gone(
     database: Database, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: an expected failure that must fail."""
+    """The control: an expected failure that must fail. Its blips last for four looks, most of them in the last step.
+
+    Before that each step that ends is a sign of life, which also saves them.
+    """
     random.seed(seed)
-    settle_now = Recovery._settle_now
+    settle_now, try_again = Recovery._settle_now, Tenure._try_again
+
+    async def later(tenure: Tenure, deadline: float) -> None:
+        await asyncio.sleep(BLIP)
+        await try_again(tenure, deadline)
 
     async def gone(_head: Head) -> bool:
         return False
@@ -160,6 +182,7 @@ async def test_one_look_would_take_the_healthy_for_gone(
         monkeypatch.setattr(believing, "is_alive", gone)
         return await settle_now(believing, head)
 
+    monkeypatch.setattr(Tenure, "_try_again", later)
     monkeypatch.setattr(Recovery, "_settle_now", after_one_look)
     with pytest.raises(AssertionError, match="a healthy workflow was taken over"):
-        await _beaten(database, "dedicated", 30)
+        await _beaten(database, "dedicated", 120)
