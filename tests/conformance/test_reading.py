@@ -1,12 +1,15 @@
 """Lists, counts, histories, tombstones; hooks, observers, output."""
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe import Context, Engine, Event, InvalidInput, StepError, WorkflowState, step
+from awfe import Context, Engine, Event, InvalidInput, StepError, WorkflowNotFound, WorkflowState, step
+from awfe.persistence import lookup, reads
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.steps import Flaky, Note, World
 from tests.databases import Database
@@ -200,3 +203,25 @@ async def test_a_broken_redirect_fails_no_step_and_is_logged_once(
         workflow = await engine.run("w")
     assert workflow.steps[0].output == "line 0\nline 1\nline 2\n"
     assert len([r for r in caplog.records if "redirect" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("read", ["get", "history", "plan"])
+async def test_deleted_while_it_is_read(
+    engine: Engine, open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    other = await open_engine()
+    await engine.create_workflow("w", {}, [Note("one")])
+    fetched = lookup.fetched
+
+    async def late(session: AsyncSession, name: str, statement: Any, key: Any) -> Any:
+        rows = await fetched(session, name, statement, key)
+        monkeypatch.undo()
+        await other.delete("w")
+        return rows
+
+    for module in (lookup, reads):
+        monkeypatch.setattr(module, "fetched", late)
+    found = asyncio.ensure_future(engine.plan("w", "run") if read == "plan" else getattr(engine, read)("w"))
+    # A file shows a reader what was there when it began; a server shows each statement what is there by now.
+    with contextlib.suppress(WorkflowNotFound):
+        assert await found

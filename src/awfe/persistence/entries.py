@@ -18,7 +18,8 @@ from awfe.domain.states import Cause, StepState, Verb, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowExists, WorkflowLocked
 from awfe.persistence import codec
-from awfe.persistence.reads import LOCKED_BY_NAME, LOCKED_REMAINS, Reads, Remains, fetched, found
+from awfe.persistence.lookup import LOCKED_BY_NAME, fetched, found
+from awfe.persistence.reads import LOCKED_REMAINS, Reads, Remains
 from awfe.persistence.schema import attempt, event, signal, step, tombstone, workflow
 from awfe.persistence.session import Database
 from awfe.persistence.writes import INSERT_EVENT, NOTED, check_size

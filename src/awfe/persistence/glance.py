@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain.foresight import Seen
-from awfe.persistence.reads import compare, log_of, unsaved, with_steps
+from awfe.persistence.lookup import compare, log_of, unsaved, with_steps
 from awfe.persistence.session import Database
 
 

@@ -14,7 +14,7 @@ from awfe.domain.records import Event
 from awfe.domain.step import StepSpec
 from awfe.persistence import codec, specs
 from awfe.persistence.entries import step_row
-from awfe.persistence.reads import LOCKED_BY_NAME, fetched, found
+from awfe.persistence.lookup import LOCKED_BY_NAME, fetched, found
 from awfe.persistence.schema import step, workflow
 from awfe.persistence.session import Database
 from awfe.persistence.writes import NOTED, put

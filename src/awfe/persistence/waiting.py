@@ -15,7 +15,8 @@ from awfe.domain.records import Event
 from awfe.domain.states import ENDED, Cause, Verb, WorkflowState
 from awfe.domain.values import decode
 from awfe.persistence import codec
-from awfe.persistence.reads import LOCKED_BY_NAME, Reads, fetched, found
+from awfe.persistence.lookup import LOCKED_BY_NAME, fetched, found
+from awfe.persistence.reads import Reads
 from awfe.persistence.schema import event, signal, workflow
 from awfe.persistence.session import Database
 

@@ -21,7 +21,7 @@ from awfe.domain.records import Event, RequestName
 from awfe.domain.states import ACTIVE, Answer, Cause, Verb, WorkflowState
 from awfe.errors import LockLost
 from awfe.persistence import codec
-from awfe.persistence.reads import (
+from awfe.persistence.lookup import (
     LOCKED_BY_ID,
     LOCKED_BY_NAME,
     fetched,
