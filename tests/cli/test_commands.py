@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.databases("sqlite"), pytest.mark.timeout(300)]
 
 
 async def test_lists_and_bulk_verbs(awfe: Cli, tmp_path: Path) -> None:
+    await awfe("db", "upgrade")
     assert (await awfe("list")).out == "there is none\n"
     good = book(tmp_path / "good.yaml", "shell: echo hi")
     bad = book(tmp_path / "bad.yaml", use("Need"), name="bad")
@@ -79,7 +80,7 @@ async def test_plans_resets_and_restarts(awfe: Cli, tmp_path: Path) -> None:
     assert json.loads(refused.out)["error"] == "ErrorState"
     assert (await awfe("plan", "pause", "nope", code=7)).err == "awfe: there is no workflow 'nope'\n"
 
-    assert (await awfe("reset", "w", "--keep-context", "--set", "disk=1")).out == "w: paused\n"
+    assert (await awfe("reset", "w", "--keep-context", "--set", "disk=1")).out == "w: reset (state: paused)\n"
     assert (await awfe("context", "get", "w", "--json")).json == {
         "context": {"backup": "before 42", "disk": 1, "looked": True, "version": 42}
     }

@@ -79,6 +79,7 @@ async def test_stops_at_the_second_ctrl_c(awfe: Cli, tmp_path: Path) -> None:
 async def test_watches_until_ctrl_c(awfe: Cli, tmp_path: Path) -> None:
     file, gate = held(tmp_path)
     running = await awfe.start("run", file)
+    await running.until("holding for gate")
     with awfe.terminal("watch", "--interval", "0.05") as terminal:
         terminal.until("w     running  2 Hold")
         gate.touch()

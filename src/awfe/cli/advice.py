@@ -59,6 +59,8 @@ def _effect(plan: Plan) -> str:
         for action, says in _DOES.items()
         if (chosen := [step for step in plan.steps if step.action == action])
     ]
+    if plan.verb == "rollback" and not done:
+        done = ["undoes nothing"]
     if plan.verb == "skip" and _passes_over(plan):
         done = ["passes over the current step"]
     if plan.leads_to is None:

@@ -47,7 +47,7 @@ async def upgrade(*, seat: Here) -> Exit:
     if tables.schema is not None:
         tables.check(upgrading=True)
         return _told(seat, tables, f"nothing to do, schema {tables.schema} is what this awfe needs")
-    async with seat.engine():
+    async with seat.engine(creates=True):
         pass
     return _told(seat, replace(tables, schema=tables.needed), f"created schema {tables.needed}")
 

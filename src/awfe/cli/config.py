@@ -26,7 +26,8 @@ class Config:
     def url(self) -> str:
         """The database's URL; raises `ConfigError` where nobody named one."""
         if self.database is None:
-            msg = f'no database: give --db URL, or set {VARIABLE}, or write database = "URL" into awfe.toml'
+            ways = f'set {VARIABLE}, or write database = "URL" into awfe.toml'
+            msg = f"no database: give --db URL, such as sqlite:///awfe.db, or {ways}"
             raise ConfigError(msg)
         return self.database
 

@@ -1,17 +1,21 @@
 """Which workflows a command line means: names, globs, states."""
 
 from collections.abc import AsyncIterator, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from awfe import checks
 from awfe.domain.records import WorkflowSummary
-from awfe.errors import InvalidInput, WorkflowNotFound
+from awfe.errors import AwfeError, InvalidInput, WorkflowNotFound
 
 if TYPE_CHECKING:
     from awfe import Engine
 
+# The ends of the names of runbooks.
+SUFFIXES = (".yaml", ".yml", ".toml")
 _PAGE = 500
+_FEW = 3
 _MAGIC = frozenset("*?[")
 
 
@@ -27,6 +31,17 @@ async def summaries(
             if not wanted or each.state in wanted:
                 yield each
         after = page[-1].name
+
+
+async def explained(engine: "Engine", error: AwfeError) -> AwfeError:
+    """Return an error that, where there is no such workflow, also says which there are."""
+    if type(error) is not WorkflowNotFound or _MAGIC.intersection(name := error.workflow):
+        return error
+    near = [each.name for each in await engine.list(None, name[:1], _PAGE)]
+    close = [each for each in near if each.startswith(name)][:_FEW] or get_close_matches(name, near, _FEW)
+    meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    file = ", and no such file" if name.endswith(SUFFIXES) else ""
+    return WorkflowNotFound(name, f"{error}{file}{meant}")
 
 
 def is_one(given: Sequence[str], states: Sequence[str] | None) -> bool:

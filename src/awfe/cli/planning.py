@@ -97,7 +97,7 @@ async def reset(
 
         chosen = await names.chosen(engine, workflows, state)
         await agreed(seat, engine, chosen, "reset", yes=yes or from_step is None, **how)
-        return await bulk.each(seat.out, chosen, "reset", act)
+        return await bulk.each(engine, seat.out, chosen, "reset", act)
 
 
 async def delete(*workflows: str, state: States = None, yes: Yes = False, reason: Reason = None, seat: Here) -> Exit:
@@ -109,7 +109,7 @@ async def delete(*workflows: str, state: States = None, yes: Yes = False, reason
 
         chosen = await names.chosen(engine, workflows, state)
         await agreed(seat, engine, chosen, "delete", yes=yes)
-        return await bulk.each(seat.out, chosen, "deleted", act)
+        return await bulk.each(engine, seat.out, chosen, "deleted", act)
 
 
 async def purge(

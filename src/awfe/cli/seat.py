@@ -9,14 +9,16 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 import awfe
-from awfe.cli import config
+from awfe.cli import config, names
 from awfe.cli.out import Out
+from awfe.errors import ConfigError, WorkflowNotFound
 
 if TYPE_CHECKING:
     from awfe import Engine
@@ -41,8 +43,12 @@ class Seat:
     typed: tuple[str, ...] = ()
 
     @asynccontextmanager
-    async def engine(self, **settings: Any) -> AsyncIterator["Engine"]:
-        """Give an open engine; what it warns of is a note."""
+    async def engine(self, *, creates: bool = False, **settings: Any) -> AsyncIterator["Engine"]:
+        """Give an open engine; what it warns of is a note.
+
+        Raises `ConfigError` where a file of SQLite is not there, unless the command `creates` something: in a file that
+        was made by a slip of the pen nobody finds anything.
+        """
         modules = self.config.modules
         if modules:
             self.reach_modules()
@@ -50,8 +56,26 @@ class Seat:
         log.propagate = False
         log.handlers = [_Handler(self.out)]
         given = {"step_modules": modules} if modules else {}
-        async with awfe.Engine(self.config.url, **{**self.config.settings, **given, **settings}) as engine:
-            yield engine
+        url = self.config.url
+        self._expect(url, creates=creates)
+        async with awfe.Engine(url, **{**self.config.settings, **given, **settings}) as engine:
+            try:
+                yield engine
+            except WorkflowNotFound as error:
+                raise await names.explained(engine, error) from error
+
+    def _expect(self, url: str, *, creates: bool) -> None:
+        urls = import_module("awfe.urls")  # it brings SQLAlchemy, which `awfe --help` does without
+        resolved = urls.resolve(url)
+        if not urls.is_missing_file(resolved):
+            return
+        where = f"{urls.shown(resolved)} (from {self.config.source})"
+        if not Path(resolved.database).parent.is_dir():
+            msg = f"{where}: there is no directory {str(Path(resolved.database).parent)!r}; make it, or name another"
+            raise ConfigError(msg)
+        if not creates:
+            msg = f"{where}: there is no such file; create it: {self.command('db', 'upgrade')}"
+            raise ConfigError(msg)
 
     def reach_modules(self) -> None:
         """Let modules be found in the current directory, as `python -m` does."""

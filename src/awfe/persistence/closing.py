@@ -1,11 +1,17 @@
 """Connections that end for certain, in whatever state they are."""
 
+import asyncio
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
+import aiosqlite
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
+
+from awfe.shielding import to_the_end
+
+_LAST_WORD: Final = 1.0
 
 
 class SQLiteConnection(sqlite3.Connection):
@@ -16,6 +22,21 @@ class SQLiteConnection(sqlite3.Connection):
         if self.in_transaction:
             self.rollback()
         super().close()
+
+
+async def connect_sqlite(*given: Any, **arguments: Any) -> aiosqlite.Connection:
+    """Connect as aiosqlite does, but leave nothing of a connection that failed.
+
+    Its thread has a last word for the loop, which a program that ends with this error has closed by then.
+    """
+    connection = aiosqlite.connect(*given, **arguments)
+    thread = connection._thread  # noqa: SLF001 - it has no public name
+    thread.daemon = True  # as SQLAlchemy makes those that it connects itself
+    try:
+        return await connection
+    except BaseException:
+        await to_the_end(asyncio.to_thread(thread.join, _LAST_WORD))
+        raise
 
 
 def close_for_certain(dialect: Any) -> None:

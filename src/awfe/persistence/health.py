@@ -5,12 +5,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from awfe import urls
 from awfe.errors import SchemaOutdated
 from awfe.persistence import schema
 from awfe.persistence.session import Database
@@ -154,7 +154,7 @@ class Tables:
 async def tables(url: str, settings: Settings) -> Tables:
     """Return of which version the tables are."""
     database = Database(url, settings, logging.getLogger("awfe"))
-    if _is_missing(database):
+    if urls.is_missing_file(database.url):
         return Tables(str(database), None, schema.VERSION)
     database.connect(_POOL)
     try:
@@ -166,7 +166,7 @@ async def tables(url: str, settings: Settings) -> Tables:
 async def examine(url: str, settings: Settings) -> list[Finding]:
     """Look at a database; raises what opening an engine on it would, but for the version of its tables."""
     database = Database(url, settings, logging.getLogger("awfe"))
-    if _is_missing(database):
+    if urls.is_missing_file(database.url):
         return [Finding("database", str(database), "there is no such file; create it: awfe db upgrade")]
     database.connect(_POOL)
 
@@ -185,12 +185,6 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
         return await database.read(look)
     finally:
         await database.close()
-
-
-def _is_missing(database: Database) -> bool:
-    """Tell whether a file of SQLite is not there: to look at it would make it."""
-    name = database.url.database or ""
-    return database.kind == "sqlite" and not name.startswith("file:") and not Path(name).exists()
 
 
 async def _version(session: AsyncSession) -> int | None:

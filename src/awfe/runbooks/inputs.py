@@ -57,12 +57,16 @@ class Input:
             raise InvalidInput(msg)
         return value
 
-    def _problem(self, given: Any) -> str:
+    @property
+    def wanted(self) -> str:
+        """What to give for it, for people."""
         how = {"list": "words with commas between them, or JSON as [1, 2]", "dict": 'JSON as {"a": 1}'}
-        wanted: str = how.get(self.type) or _TYPES[self.type].__metadata__[0].description
+        return how.get(self.type) or str(_TYPES[self.type].__metadata__[0].description)
+
+    def _problem(self, given: Any) -> str:
         # What was taken for a secret's name may be the secret.
         shown = self.name if self.type == "secret" else f"{self.name}={given!r:.60}"
-        return f"{shown}: give {wanted}"
+        return f"{shown}: give {self.wanted}"
 
     def _read(self, text: str) -> Any:
         if self.type in ("int", "float"):
