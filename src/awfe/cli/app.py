@@ -14,7 +14,7 @@ from awfe.cli import care, context, files, listing, planning, running, show, ver
 from awfe.cli.asking import Declined
 from awfe.cli.exits import INTERRUPTED, Exit, code_of, plain
 from awfe.cli.out import Out
-from awfe.cli.seat import sit
+from awfe.cli.seat import Here, sit
 from awfe.errors import AwfeError
 
 _HELP = """Persisted workflows: run them, see where they stand, mend them, go on.
@@ -65,9 +65,13 @@ for _app, _group, _name, _function in (
 
 
 @app.command(group=_CARE)
-def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+def completion(shell: Literal["bash", "zsh", "fish"], *, seat: Here) -> None:
     """Print the completion script of a shell: `source <(awfe completion bash)`."""
-    sys.stdout.write(app.meta.generate_completion(prog_name="awfe", shell=shell))
+    script = app.meta.generate_completion(prog_name="awfe", shell=shell)
+    if seat.out.as_json:
+        seat.out.document({"shell": shell, "script": script})
+    else:
+        sys.stdout.write(script)
 
 
 @app.meta.default
