@@ -127,3 +127,10 @@ def use(name: str, **values: Any) -> str:
     """Return the line of one of the tests' steps."""
     given = f", with: {json.dumps(values)}" if values else ""
     return f"{{use: 'tests.cli.steps:{name}'{given}}}"
+
+
+def held(tmp_path: Path) -> tuple[str, Path]:
+    """Return a runbook whose second step ends when a file is there, and that file."""
+    gate = tmp_path / "gate"
+    steps = ("shell: echo hello", use("Hold", file=str(gate)), use("Print", lines=3))
+    return book(tmp_path / "book.yaml", *steps, name="w"), gate

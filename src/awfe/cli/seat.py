@@ -44,7 +44,7 @@ class Seat:
 
     @asynccontextmanager
     async def engine(self, *, creates: bool = False, **settings: Any) -> AsyncIterator["Engine"]:
-        """Give an open engine; what it warns of is a note.
+        """Give an open engine.
 
         Raises `ConfigError` where a file of SQLite is not there, unless the command `creates` something: in a file that
         was made by a slip of the pen nobody finds anything.
@@ -52,9 +52,6 @@ class Seat:
         modules = self.config.modules
         if modules:
             self.reach_modules()
-        log = logging.getLogger("awfe")
-        log.propagate = False
-        log.handlers = [_Handler(self.out)]
         given = {"step_modules": modules} if modules else {}
         url = self.config.url
         self._expect(url, creates=creates)
@@ -93,12 +90,15 @@ class Seat:
 
 
 def sit(db: str | None, modules: list[str], actor: str | None, *, as_json: bool) -> Seat:
-    """Return the seat for the options of a command line."""
+    """Return the seat for the options of a command line; what awfe warns of is a note."""
     # What stands before an @ or after a ? may be a password: whoever typed it knows what to type.
     typed = ("--db", db) if db is not None and not {"@", "?"}.intersection(db) else ()
     imported = (word for module in modules for word in ("--import", module))
-    found = config.load(db, modules, os.environ, Path.cwd())
-    return Seat(found, Out(as_json=as_json), actor or login(), (*typed, *imported))
+    found, out = config.load(db, modules, os.environ, Path.cwd()), Out(as_json=as_json)
+    log = logging.getLogger("awfe")
+    log.propagate = False
+    log.handlers = [_Handler(out)]
+    return Seat(found, out, actor or login(), (*typed, *imported))
 
 
 def login() -> str:

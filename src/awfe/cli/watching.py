@@ -16,7 +16,7 @@ from awfe.cli.listing import summary_table
 from awfe.cli.out import Out
 from awfe.cli.progress import Lines
 from awfe.cli.running import Runs
-from awfe.cli.seat import Here, Reason
+from awfe.cli.seat import Here, Reason, Seat
 from awfe.domain.records import Workflow, WorkflowSummary
 from awfe.domain.states import WorkflowState
 from awfe.errors import InvalidInput
@@ -42,18 +42,25 @@ async def watch(
     if interval <= 0:
         msg = f"interval={interval:g}: give seconds, above 0"
         raise InvalidInput(msg)
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
-    async with seat.engine() as engine:
-        if once or not seat.out.is_terminal:
-            await _lines(engine, seat.out, prefix, None if once else interval, ended)
-        else:
-            with Live(console=seat.out.console, screen=True, auto_refresh=False) as live:
-                while not ended.is_set():
-                    found = await _look(engine, prefix, seat.out.console.height - _FRAME)
-                    live.update(picture(found, await engine.stats()), refresh=True)
-                    await _sleep(interval, ended)
+    looking = asyncio.ensure_future(_watch(seat, prefix, None if once else interval))
+    # Also in the middle of a look at a database that does not answer.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, looking.cancel)
+    await asyncio.wait([looking])
+    if not looking.cancelled():
+        looking.result()
     return Exit.DONE
+
+
+async def _watch(seat: Seat, prefix: str, interval: float | None) -> None:
+    async with seat.engine() as engine:
+        if interval is None or not seat.out.is_terminal:
+            await _lines(engine, seat.out, prefix, interval)
+            return
+        with Live(console=seat.out.console, screen=True, auto_refresh=False) as live:
+            while True:
+                found = await _look(engine, prefix, seat.out.console.height - _FRAME)
+                live.update(picture(found, await engine.stats()), refresh=True)
+                await asyncio.sleep(interval)
 
 
 async def _look(engine: "Engine", prefix: str, room: int) -> list[WorkflowSummary]:
@@ -76,9 +83,9 @@ def picture(found: list[WorkflowSummary], stats: dict[WorkflowState, int]) -> Re
     return Group(counts, Text(""), summary_table(found), *foot)
 
 
-async def _lines(engine: "Engine", out: Out, prefix: str, interval: float | None, ended: asyncio.Event) -> None:
+async def _lines(engine: "Engine", out: Out, prefix: str, interval: float | None) -> None:
     known: dict[str, WorkflowSummary] = {}
-    while not ended.is_set() and not out.is_gone:
+    while not out.is_gone:
         found = {each.name: each for each in await _look(engine, prefix, _PIPED)}
         changed = [each for name, each in found.items() if known.get(name) != each]
         if out.as_json:
@@ -95,15 +102,7 @@ async def _lines(engine: "Engine", out: Out, prefix: str, interval: float | None
         known = found
         if interval is None:
             return
-        await _sleep(interval, ended)
-
-
-async def _sleep(seconds: float, ended: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await ended.wait()
-    except TimeoutError:
-        return
+        await asyncio.sleep(interval)
 
 
 async def recover(*, reason: Reason = None, seat: Here) -> Exit:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe import urls
-from awfe.errors import SchemaOutdated
+from awfe.errors import ConfigError, SchemaOutdated, StoreUnavailable
 from awfe.persistence import schema
 from awfe.persistence.session import Database
 from awfe.settings import Settings
@@ -122,6 +122,11 @@ _VALUES: Final[dict[str, tuple[_Value, ...]]] = {
         ),
     ),
 }
+_REJECTED: Final = "give the user, password and database that the server knows, or have the user granted its rights"
+_AWAY: Final[dict[str, str]] = {
+    "sqlite": "name another file, or restore this one from a backup, in a directory that you may write to",
+    **dict.fromkeys(("mysql", "postgresql"), "start the server, or mend its host and port, or the network to it"),
+}
 _CLOCKS: Final = {
     "mysql": "SELECT UNIX_TIMESTAMP(NOW(6))",
     "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())::float8",
@@ -164,7 +169,7 @@ async def tables(url: str, settings: Settings) -> Tables:
 
 
 async def examine(url: str, settings: Settings) -> list[Finding]:
-    """Look at a database; raises what opening an engine on it would, but for the version of its tables."""
+    """Look at a database; that it can't be reached is a finding, too. Raises `ConfigError` for what is no URL."""
     database = Database(url, settings, logging.getLogger("awfe"))
     if urls.is_missing_file(database.url):
         return [Finding("database", str(database), "there is no such file; create it: awfe db upgrade")]
@@ -183,6 +188,8 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
 
     try:
         return await database.read(look)
+    except (StoreUnavailable, ConfigError) as error:
+        return [Finding("database", str(error), _REJECTED if isinstance(error, ConfigError) else _AWAY[database.kind])]
     finally:
         await database.close()
 
