@@ -162,6 +162,9 @@ async def what_waits(awfe: Cli, tmp_path: Path) -> None:
     for wanted in ("x1: step 1/4 Ask waiting", "x2: step 1/1 Approval waiting", "x3: step 1/1 Approval waiting"):
         await going.until(wanted)
     assert f"  {NEED} signal x1 go PAYLOAD" in (await awfe("show", "x1")).out
+    asks = (await awfe("show", "x2")).out
+    assert "Step 1 Approval waits; it printed, in the end:\n  | no?\n" in asks
+    assert [line.split()[4] for line in asks.splitlines() if line.startswith(f"  {NEED} ")][:2] == ["approve", "reject"]
     lines = ["x1: waiting, step 1 Ask", "x2: waiting, step 1 Approval", "x3: waiting, step 1 Approval"]
     assert (await awfe("watch", "--once", "--prefix", "x")).out.splitlines() == lines
     watched = [json.loads(line) for line in (await awfe("watch", "--once", "--prefix", "x", "--json")).out.splitlines()]

@@ -190,6 +190,8 @@ def row(step: WorkflowStep) -> tuple[str | Text, ...]:
     about = step.error.first_line if step.error is not None else ""
     if step.state == "waiting":
         what = [f"for {step.signal}"] if step.signal else []
+        if (step.signal or "").startswith("awfe.approval."):
+            what = ["for an approval"]
         what += [f"until {looks.moment(step.due_at)}"] if step.due_at else []
         about = " ".join(what)
     is_over = step.state != "running"

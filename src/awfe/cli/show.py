@@ -1,12 +1,14 @@
 """One workflow as it stands, and for one that failed all that is needed to decide how it goes on."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
+import awfe
 from awfe.cli import advice, looks, mermaid
 from awfe.cli.exits import Exit
 from awfe.cli.out import clean
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from awfe.cli.advice import Offer
 
 _TAIL = 20
+_OWN = str(Path(awfe.__file__).with_name("steps"))
 _LONGEST = 200
 _FAILED = (StepState.ERROR, StepState.INTERRUPTED, StepState.STOPPED)
 
@@ -68,6 +71,8 @@ def picture(workflow: Workflow, offers: "list[Offer]") -> list[RenderableType]:
         parts += [Text("\nContext", "bold"), *(_pair(key, value) for key, value in workflow.context.items())]
     if (failed := current(workflow)) is not None:
         parts += _failure(failed)
+    elif workflow.position and (waits := workflow.steps[workflow.position - 1]).state is StepState.WAITING:
+        parts += _printed(f"\nStep {waits.position} {clean(waits.name)} waits; it printed, in the end:", waits)
     if offers:
         rows = ((f"  {offer.command}", offer.effect) for offer in offers)
         parts += [Text("\nNow", "bold"), looks.table(("", ""), rows, head=False)]
@@ -87,7 +92,7 @@ def _failure(step: WorkflowStep) -> list[RenderableType]:
     head = f"\nStep {step.position} {clean(step.name)} {what}, attempt {step.attempt},{ended}"
     parts: list[RenderableType] = [Text(head, "bold")]
     if step.error is not None:
-        message = step.error.message.splitlines() or [""]
+        message = _untwice(step.error.message.splitlines(), step.output.splitlines())
         parts.append(Text(clean(f"  {step.error.type}: {message[0]}"), "red"))
         parts += [Text(clean(f"  {line}"), "red") for line in message[1:_TAIL]]
         parts += [Text(clean(f"  {line}"), "dim") for line in _where(step.error.traceback)]
@@ -95,14 +100,28 @@ def _failure(step: WorkflowStep) -> list[RenderableType]:
         parts.append(Text("  It had changed, and but for what it checkpointed this is dropped without --keep-context:"))
         parts += [_pair(f"  {key}", value) for key, value in step.changes.set.items()]
         parts += [Text(f"    {clean(key)} removed") for key in step.changes.unset]
-    if step.output:
-        parts.append(Text("  It printed, in the end:"))
-        parts += [Text(clean(f"  | {line}"), "dim") for line in step.output.splitlines()[-_TAIL:]]
-    return parts
+    return parts + _printed("  It printed, in the end:", step)
+
+
+def _printed(head: str, step: WorkflowStep) -> list[RenderableType]:
+    lines = [Text(clean(f"  | {line}"), "dim") for line in step.output.splitlines()[-_TAIL:]]
+    return [Text(head), *lines] if lines else []
+
+
+def _untwice(message: list[str], output: list[str]) -> list[str]:
+    """Return a message without the output that it ends with, which is shown by itself."""
+    whole = len(message)
+    while len(message) > 1 and message[-1] in output:
+        message = message[:-1]
+    if len(message) > 1 and len(message) < whole and message[-1].endswith(":"):
+        message = message[:-1]
+    return message or [""]
 
 
 def _where(traceback: str) -> list[str]:
-    """Return the last place of a traceback, with its line of code."""
+    """Return the last place of a traceback, with its line of code; one in awfe's own steps tells nobody anything."""
     lines = traceback.splitlines()
     places = [number for number, line in enumerate(lines) if line.startswith('  File "')]
-    return [line.strip() for line in lines[places[-1] : places[-1] + 2]] if places else []
+    if not places or _OWN in lines[places[-1]]:
+        return []
+    return [line.strip() for line in lines[places[-1] : places[-1] + 2]]
