@@ -82,7 +82,7 @@ async def files(awfe: Cli, tmp_path: Path) -> None:
     created = (await awfe("create", good, "--name", "a 1", "--json")).json
     assert (created["name"], created["state"], created["context"]) == ("a 1", "pending", {"disk": 3, "version": 42})
     due = await awfe("create", good, "--name", "a 2", "--at", "2000-01-01T00:00Z")
-    assert (due.out, due.err) == ("a 2: created, 1 steps\n", f"awfe: run it: {NEED} run 'a 2'\n")
+    assert (due.out, due.err) == ("a 2: created, 1 step\n", f"awfe: run it: {NEED} run 'a 2'\n")
 
 
 async def many_at_once(awfe: Cli) -> None:
@@ -114,8 +114,10 @@ async def one_that_failed(awfe: Cli, tmp_path: Path) -> None:
         "rollback",
         "delete",
     ]
-    assert (await awfe("show", "w", "--mermaid")).out.startswith(
-        'flowchart TD\n    s1["1 Backup<br/>completed"]:::completed\n    s2["2 Need<br/>error"]:::error\n'
+    assert (
+        (await awfe("show", "w", "--mermaid", "--json"))
+        .json["mermaid"]
+        .startswith('flowchart TD\n    s1["1 Backup<br/>completed"]:::completed\n    s2["2 Need<br/>error"]:::error\n')
     )
     planned = await awfe("plan", "restart", "w", "--from-step", "1", "--set", "disk=20")
     assert planned.out.startswith("restart 'w': error → completed\n  run   step 1 Backup (completed)\n")
@@ -164,7 +166,7 @@ async def what_waits(awfe: Cli, tmp_path: Path) -> None:
     assert f"  {NEED} signal x1 go PAYLOAD" in (await awfe("show", "x1")).out
     asks = (await awfe("show", "x2")).out
     assert "Step 1 Approval waits; it printed, in the end:\n  | no?\n" in asks
-    assert [line.split()[4] for line in asks.splitlines() if line.startswith(f"  {NEED} ")][:2] == ["approve", "reject"]
+    assert [line.split()[3] for line in asks.splitlines() if line.startswith(f"  {NEED} ")][:2] == ["approve", "reject"]
     lines = ["x1: waiting, step 1 Ask", "x2: waiting, step 1 Approval", "x3: waiting, step 1 Approval"]
     assert (await awfe("watch", "--once", "--prefix", "x")).out.splitlines() == lines
     watched = [json.loads(line) for line in (await awfe("watch", "--once", "--prefix", "x", "--json")).out.splitlines()]

@@ -57,6 +57,12 @@ async def test_stops_at_the_second_ctrl_c(awfe: Cli, tmp_path: Path) -> None:
         terminal.type("n\r")
         assert terminal.end() == 1
         assert terminal.text.endswith("awfe: nothing was changed\n")
+    with awfe.terminal("reset", "w", "--from-step", "1") as terminal:
+        terminal.until("reset 'w': stopped → paused")
+        terminal.until("reset w? [y/N] ")
+        terminal.type("y\r")
+        assert terminal.end() == 0
+        assert terminal.text.endswith("w: reset (state: paused)\n")
     with awfe.terminal("rollback", "w", "--reason", "enough") as terminal:
         terminal.until("rollback w? [y/N] ")
         terminal.type("y\r")
@@ -67,6 +73,12 @@ async def test_stops_at_the_second_ctrl_c(awfe: Cli, tmp_path: Path) -> None:
         terminal.type(CTRL_C)
         assert terminal.end() == 130
         assert terminal.text.endswith("awfe: interrupted\n")
+    with awfe.terminal("purge", "--older-than", "0s") as terminal:
+        terminal.until("of 0 completed, 1 rolled_back: all that have been so for longer than 0s")
+        terminal.until("purge them? [y/N] ")
+        terminal.type("y\r")
+        assert terminal.end() == 0
+        assert terminal.text.endswith("w: deleted\n")
 
 
 async def test_watches_until_ctrl_c(awfe: Cli, tmp_path: Path) -> None:

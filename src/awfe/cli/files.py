@@ -71,7 +71,8 @@ async def create(
     if seat.out.as_json:
         seat.out.document(workflow.to_dict())
     else:
-        seat.out.line(f"{workflow.name}: created, {len(workflow.steps)} steps")
+        steps = len(workflow.steps)
+        seat.out.line(f"{workflow.name}: created, {steps} step{'s' if steps > 1 else ''}")
         seat.out.hint(seat.command("run", workflow.name), "run it:")
     return Exit.DONE
 

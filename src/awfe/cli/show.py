@@ -36,7 +36,11 @@ async def show(
     async with seat.engine() as engine:
         found = await engine.get(workflow)
         if mermaid_:
-            seat.out.show(Text(mermaid.diagram(found)))
+            drawn = mermaid.diagram(found)
+            if seat.out.as_json:
+                seat.out.document({"mermaid": drawn})
+            else:
+                seat.out.show(Text(drawn))
             return Exit.DONE
         plans = await advice.plans(engine, found)
     if seat.out.as_json:
