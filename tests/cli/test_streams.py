@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import COMMAND, ROOT, Cli, held
+from tests.cli.conftest import COMMAND, ROOT, Cli, book, held, use
 
 pytestmark = [pytest.mark.databases("sqlite"), pytest.mark.timeout(300)]
 
@@ -46,15 +46,33 @@ TYPED = (
 )
 
 
+async def typed(awfe: Cli, command: str) -> list[int | str | None]:
+    """Return what came of a command that a shell was given, as a person types it: exit code, output, errors."""
+    process = await asyncio.create_subprocess_shell(
+        f"exec {shlex.join(COMMAND)} {command}",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env=awfe.environ,
+    )
+    out, err = await process.communicate()
+    return [process.returncode, out.decode(), err.decode()]
+
+
 async def test_streams_that_are_closed_or_full(awfe: Cli) -> None:
     await awfe("db", "upgrade")
     for command, *wanted in TYPED:
-        process = await asyncio.create_subprocess_shell(
-            f"exec {shlex.join(COMMAND)} {command}",
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=ROOT,
-            env=awfe.environ,
-        )
-        out, err = await process.communicate()
-        assert [process.returncode, out.decode(), err.decode()] == wanted, command
+        assert await typed(awfe, command) == wanted, command
+
+
+async def test_who_goes_on_by_name_is_told_what_to_import(awfe: Cli, tmp_path: Path) -> None:
+    """A runbook imports what it names; the database alone makes nobody import anything."""
+    file = book(tmp_path / "book.yaml", use("Need"), name="w")
+    code, _, err = await typed(awfe, f"run {file}")
+    assert (code, str(err).splitlines()[-1]) == (3, "awfe: see awfe --import tests.cli.steps show w")
+    code, out, _ = await typed(awfe, "show w")
+    now = str(out).partition("\nNow\n")[2].splitlines()
+    assert now[0].startswith("  awfe --import tests.cli.steps show w ")
+    code, _, err = await typed(awfe, "restart w --set disk=20")
+    assert (code, str(err).splitlines()[-1]) == (1, "add --import tests.cli.steps")
+    assert (await awfe("restart", "w", "--set", "disk=20")).out.endswith("w: completed\n")

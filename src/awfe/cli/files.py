@@ -26,13 +26,16 @@ def is_file(word: str) -> bool:
     return word.endswith(names.SUFFIXES) and Path(word).is_file()
 
 
-def make(seat: Seat, file: str, name: str | None, sets: Sequence[str]) -> "Made":
-    """Read a runbook, and return the workflow that it makes; raises `InvalidInput`, with all that is wrong."""
+def make(seat: Seat, file: str, name: str | None, sets: Sequence[str]) -> "tuple[Made, Seat]":
+    """Read a runbook, and return the workflow that it makes, and a seat whose commands know its steps.
+
+    Raises `InvalidInput`, with all that is wrong.
+    """
     given = values.texts(sets)
     seat.reach_modules()
     runbook: Runbook = _runbooks().load(file)
     try:
-        return runbook.make(name, given)
+        return runbook.make(name, given), seat.importing(runbook.modules)
     except InvalidInput as error:
         if not (missing := [each.name for each in runbook.inputs if each.required and each.name not in given]):
             raise
@@ -65,7 +68,7 @@ async def create(
 ) -> Exit:
     """Create a workflow of a runbook, a file of YAML or TOML."""
     values.when(at)
-    made = make(seat, file, name, set_ or ())
+    made, seat = make(seat, file, name, set_ or ())
     async with seat.engine(creates=True) as engine:
         workflow = await save(engine, seat, made, reason, at)
     if seat.out.as_json:

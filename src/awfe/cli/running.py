@@ -43,7 +43,10 @@ async def run(
         msg = f"--name and --set are for one runbook, and {len(books) or 'none'} are given"
         msg += "" if books else "; what is saved already is changed by 'awfe context set'"
         raise InvalidInput(msg)
-    made = [files.make(seat, file, name, set_ or ()) for file in books]
+    made = []
+    for file in books:
+        one, seat = files.make(seat, file, name, set_ or ())
+        made.append(one)
     others = [word for word in workflows if word not in books]
 
     async def choose(engine: "Engine") -> list[str]:
@@ -72,6 +75,7 @@ async def outlast(seat: Seat, choose: Choose, begin: Begin, *, alone: bool, crea
             await screen.begin(engine, known)
             ended = await Runs(engine, screen, seat.by).outlast([each.name for each in known], begin)
             await screen.finish()
+        ended = {name: await names.explained(engine, end) for name, end in ended.items()}
     for name, end in ended.items():
         if isinstance(end, AwfeError):
             results.bad(name, end)

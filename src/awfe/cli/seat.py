@@ -6,9 +6,9 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ from cyclopts import Parameter
 import awfe
 from awfe.cli import config, names
 from awfe.cli.out import Out
-from awfe.errors import ConfigError, WorkflowNotFound
+from awfe.errors import ConfigError, StepNotFound, WorkflowNotFound
 
 if TYPE_CHECKING:
     from awfe import Engine
@@ -58,7 +58,7 @@ class Seat:
         async with awfe.Engine(url, **{**self.config.settings, **given, **settings}) as engine:
             try:
                 yield engine
-            except WorkflowNotFound as error:
+            except (WorkflowNotFound, StepNotFound) as error:
                 raise await names.explained(engine, error) from error
 
     def _expect(self, url: str, *, creates: bool) -> None:
@@ -79,6 +79,11 @@ class Seat:
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)
+
+    def importing(self, modules: Iterable[str]) -> "Seat":
+        """Return a seat whose commands import these, too."""
+        more = (module for module in modules if module not in self.config.modules)
+        return replace(self, typed=(*self.typed, *(word for module in more for word in ("--import", module))))
 
     def command(self, *words: str) -> str:
         """Return a command to type: with the options that were typed now, but no password."""

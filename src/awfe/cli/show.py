@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 import awfe
-from awfe.cli import advice, looks, mermaid
+from awfe.cli import advice, looks, mermaid, names
 from awfe.cli.exits import Exit
 from awfe.cli.out import clean
 from awfe.cli.progress import row
@@ -48,7 +48,11 @@ async def show(
         verbs = {verb: plan.to_dict() for verb, plan in plans.items()}
         seat.out.document({"workflow": found.to_dict(), "failed": failed and failed.position, "verbs": verbs})
     else:
-        seat.out.show(*picture(found, advice.offers(seat, found, plans)))
+        offers = advice.offers(seat, found, plans)
+        if plans["run"].error == "StepNotFound" or plans["restart"].error == "StepNotFound":
+            knowing = seat.importing(names.unknown_modules(found)).command("show", workflow)
+            offers.insert(0, advice.Offer(knowing, "knows its steps, which run, restart and rollback need"))
+        seat.out.show(*picture(found, offers))
     return Exit.DONE
 
 
