@@ -114,6 +114,10 @@ def test_what_has_no_room_in_its_column_stands_below() -> None:
     ]
 
 
+def test_show_tells_that_nobody_runs_it_any_more() -> None:
+    assert drawn(*show.picture(workflow(step(1)), [], is_left=True)).splitlines()[0] == "w  running  its runner is gone"
+
+
 def test_a_diagram_quotes_what_would_break_it() -> None:
     text = mermaid.diagram(workflow(step(1, StepState.COMPLETED, 'a"];x'), step(2)))
     assert text.splitlines()[1] == '    s1["1 a#34;#93;#59;x<br/>completed"]:::completed'

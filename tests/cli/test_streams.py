@@ -67,7 +67,7 @@ async def test_streams_that_are_closed_or_full(awfe: Cli) -> None:
 
 async def test_who_goes_on_by_name_is_told_what_to_import(awfe: Cli, tmp_path: Path) -> None:
     """A runbook imports what it names; the database alone makes nobody import anything."""
-    file = book(tmp_path / "book.yaml", use("Need"), name="w")
+    file = book(tmp_path / "book.yaml", use("Need"), use("Plain"), name="w")
     code, _, err = await typed(awfe, f"run {file}")
     assert (code, str(err).splitlines()[-1]) == (3, "awfe: see awfe --import tests.cli.steps show w")
     code, out, _ = await typed(awfe, "show w")

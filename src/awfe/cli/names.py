@@ -39,8 +39,8 @@ async def summaries(
 async def explained(engine: "Engine", end: T) -> T | AwfeError:
     """Return what a command came to; an error says, too, which workflows there are, or how its steps are found."""
     with suppress(AwfeError):  # an engine that is closed knows no more
-        if isinstance(end, StepNotFound) and (modules := unknown_modules(await engine.get(end.workflow))):
-            options = " ".join(f"--import {module}" for module in modules)
+        if isinstance(end, StepNotFound):
+            options = " ".join(f"--import {module}" for module in unknown_modules(await engine.get(end.workflow)))
             return StepNotFound(end.workflow, f"{end}\nadd {options}")
         if isinstance(end, WorkflowNotFound) and not _MAGIC.intersection(name := end.workflow):
             near = [each.name for each in await engine.list(None, name[:1], _PAGE)]
@@ -52,9 +52,10 @@ async def explained(engine: "Engine", end: T) -> T | AwfeError:
 
 
 def unknown_modules(workflow: Workflow) -> list[str]:
-    """Return the modules of a workflow's steps that nobody has imported here."""
+    """Return the modules of a workflow's steps that are not imported here; a name of a step's own does not tell it."""
     impls = (step.impl.partition(":") for step in workflow.steps)
-    return list(dict.fromkeys(module for module, colon, _ in impls if colon and module not in sys.modules))
+    found = dict.fromkeys(module for module, colon, _ in impls if colon and module not in sys.modules)
+    return list(found) or ["MODULE"]
 
 
 def is_one(given: Sequence[str], states: Sequence[str] | None) -> bool:

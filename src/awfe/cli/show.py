@@ -15,7 +15,7 @@ from awfe.cli.out import clean
 from awfe.cli.progress import row
 from awfe.cli.seat import Here
 from awfe.domain.records import Workflow, WorkflowStep
-from awfe.domain.states import StepState
+from awfe.domain.states import ACTIVE, StepState
 
 if TYPE_CHECKING:
     from awfe.cli.advice import Offer
@@ -52,7 +52,9 @@ async def show(
         if plans["run"].error == "StepNotFound" or plans["restart"].error == "StepNotFound":
             knowing = seat.importing(names.unknown_modules(found)).command("show", workflow)
             offers.insert(0, advice.Offer(knowing, "knows its steps, which run, restart and rollback need"))
-        seat.out.show(*picture(found, offers))
+        # Only what rests can be deleted.
+        is_left = found.state in ACTIVE and plans["delete"].allowed
+        seat.out.show(*picture(found, offers, is_left=is_left))
     return Exit.DONE
 
 
@@ -64,11 +66,13 @@ def current(workflow: Workflow) -> WorkflowStep | None:
     return step if step.state in _FAILED else None
 
 
-def picture(workflow: Workflow, offers: "list[Offer]") -> list[RenderableType]:
-    """Return what `show` shows."""
+def picture(workflow: Workflow, offers: "list[Offer]", *, is_left: bool = False) -> list[RenderableType]:
+    """Return what `show` shows; `is_left` says that its runner is gone."""
     head = Text.assemble((clean(workflow.name), "bold"), "  ", looks.state(workflow.state))
     if workflow.request:
         head.append(f"  asked to {workflow.request}", "yellow")
+    if is_left:
+        head.append("  its runner is gone", "bold red")
     times = [f"created {looks.moment(workflow.created_at)}"]
     times += [f"to start {looks.moment(workflow.scheduled_at)}"] if workflow.scheduled_at else []
     times += [f"started {looks.moment(workflow.started_at)}"] if workflow.started_at else []
