@@ -73,6 +73,8 @@ async def test_who_goes_on_by_name_is_told_what_to_import(awfe: Cli, tmp_path: P
     code, out, _ = await typed(awfe, "show w")
     now = str(out).partition("\nNow\n")[2].splitlines()
     assert now[0].startswith("  awfe --import tests.cli.steps show w ")
+    code, _, err = await typed(awfe, "plan restart w")
+    assert (code, err) == (1, "awfe: see awfe --import tests.cli.steps plan restart w\n")
     code, _, err = await typed(awfe, "restart w --set disk=20")
     assert (code, str(err).splitlines()[-1]) == (1, "add --import tests.cli.steps")
     assert (await awfe("restart", "w", "--set", "disk=20")).out.endswith("w: completed\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from awfe.cli import names, values
+from awfe.cli import looks, names, values
 from awfe.cli.exits import Exit
 from awfe.cli.seat import Here, Reason, Seat, Sets
 from awfe.errors import InvalidInput, WorkflowExists
@@ -76,7 +76,11 @@ async def create(
     else:
         steps = len(workflow.steps)
         seat.out.line(f"{workflow.name}: created, {steps} step{'s' if steps > 1 else ''}")
-        seat.out.hint(seat.command("run", workflow.name), "run it:")
+        if at is None:
+            seat.out.hint(seat.command("run", workflow.name), "run it:")
+        else:
+            due = looks.moment(workflow.scheduled_at)
+            seat.out.hint(seat.command("recover"), f"it is due at {due}, and started then by:")
     return Exit.DONE
 
 

@@ -51,11 +51,15 @@ async def plan(
         arguments.setdefault("values", {})
     async with seat.engine() as engine:
         found = await engine.plan(workflow, called, **arguments)
+        if found.error == "StepNotFound":
+            seat = seat.importing(names.unknown_modules(await engine.get(workflow)))
     if seat.out.as_json:
         seat.out.document(found.to_dict())
     else:
         for line in found.lines():
             seat.out.line(line)
+        if found.error == "StepNotFound":
+            seat.out.hint(seat.command("plan", verb, workflow))
     return Exit.DONE if found.allowed else refusal(found.error)
 
 
