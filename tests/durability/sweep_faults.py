@@ -61,7 +61,14 @@ class Pools:
         pool = engine.sync_engine.pool
         self.pools.append(pool)
         event.listen(pool, "connect", lambda *_about: self._count(1))
-        event.listen(pool, "close", lambda *_about: self._count(-1))
+        close = pool._close_connection
+
+        def closed(*args: Any, **kwargs: Any) -> None:
+            # Not by its event, which one that could not be prepared doesn't get.
+            self._count(-1)
+            close(*args, **kwargs)
+
+        pool._close_connection = closed  # type: ignore[method-assign]
 
     def _count(self, change: int) -> None:
         self.open += change
