@@ -140,13 +140,10 @@ class Tables:
     schema: int | None
     needed: int
 
-    def check(self, *, upgrading: bool = False) -> None:
+    def check(self) -> None:
         """Raise `SchemaOutdated` where they are not what awfe needs."""
         if self.schema is None:
             msg = f"{self.database} has no tables of awfe: run 'awfe db upgrade'"
-            raise SchemaOutdated(msg)
-        if upgrading and self.schema < self.needed:
-            msg = f"the tables are of schema {self.schema}; this awfe has no way from there to {self.needed} yet"
             raise SchemaOutdated(msg)
         schema.check_version(self.schema)
 

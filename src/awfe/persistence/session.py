@@ -208,7 +208,11 @@ class Database:
             await session.run_sync(cut)
 
     async def retried(
-        self, once: Callable[[], Awaitable[T]], retry_for: float | None = None, line: asyncio.Semaphore | None = None
+        self,
+        once: Callable[[], Awaitable[T]],
+        retry_for: float | None = None,
+        line: asyncio.Semaphore | None = None,
+        limit: float | None = _TRANSACTION_LIMIT,
     ) -> T:
         """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end.
 
@@ -223,7 +227,8 @@ class Database:
             try:
                 async with line or nullcontext():
                     began = time.monotonic()
-                    async with asyncio.timeout(min(_TRANSACTION_LIMIT, max(retry_for - waited, _LEAST_LIMIT))):
+                    patience = None if limit is None else min(limit, max(retry_for - waited, _LEAST_LIMIT))
+                    async with asyncio.timeout(patience):
                         # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the
                         # file locked; so there a cancellation is delivered when the transaction is over.
                         return await (to_the_end(once()) if self.kind == "sqlite" else cut_once(once()))
