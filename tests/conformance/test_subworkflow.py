@@ -34,6 +34,27 @@ async def test_with_one_place_parent_and_child_take_turns(open_engine: OpenEngin
     assert (await engine.stats())[WorkflowState.ROLLED_BACK] == 3
 
 
+async def test_a_child_that_could_not_begin_is_begun_again(
+    engine: Engine, open_engine: OpenEngine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("awfe.steps.subworkflow._BEGUN", 0.2)
+    closing = await open_engine(max_running=1, shutdown_grace=0)
+    await engine.create_workflow("busy", {}, [Hold("hold")])
+    await engine.create_workflow("p", {}, [SubWorkflow("c", [Note("one")])])
+    await closing.start("p")
+    # It has its turn before the child.
+    await closing.start("busy")
+    await world.entered["hold"].wait()
+    await waits(engine, "p")
+    await closing.close()
+    assert (await engine.get("c")).state == "pending"
+    async with asyncio.timeout(30):
+        while "p" not in (await engine.recover()).started:
+            await asyncio.sleep(0.05)
+    assert (await engine.wait("p")).state == "completed"
+    assert world.calls == ["hold", "one"]
+
+
 async def test_a_child_that_fails_is_mended_in_place(engine: Engine, world: World) -> None:
     world.failing["one"] = ValueError("no")
     await engine.create_workflow("p", {}, [SubWorkflow("c", [Note("one"), Note("two")], context={"a": 1})])

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from awfe import AwfeError, Engine, StoreUnavailable
@@ -58,13 +57,20 @@ class Pools:
         engine._database.on_engine.append(self._watch)
 
     def _watch(self, engine: AsyncEngine) -> None:
-        pool = engine.sync_engine.pool
+        """Count where it is done: a connection that could not be prepared gets none of the pool's events, or half."""
+        pool: Any = engine.sync_engine.pool
+        dialect: Any = engine.sync_engine.dialect
         self.pools.append(pool)
-        event.listen(pool, "connect", lambda *_about: self._count(1))
-        event.listen(pool, "close", lambda *_about: self._count(-1))
+        dialect.connect = self._counting(dialect.connect, 1)
+        pool._close_connection = self._counting(pool._close_connection, -1)
 
-    def _count(self, change: int) -> None:
-        self.open += change
+    def _counting(self, real: Callable[..., Any], change: int) -> Callable[..., Any]:
+        def do(*args: Any, **kwargs: Any) -> Any:
+            result = real(*args, **kwargs)
+            self.open += change
+            return result
+
+        return do
 
 
 def patched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ class Stage:
         self.holding = holding
         self.entered: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self.begun: dict[str, asyncio.Event] = {}
         self._directory = directory
 
     def mark(self, workflow: str, text: str) -> None:
@@ -73,6 +74,9 @@ class Act(BaseStep, name="tests.sweep.Act"):
         stage, name, attempt = Stage.now, ctx.workflow, ctx.step.attempt
         at = f"{ctx.step.position} {attempt}"
         stage.mark(name, f"begin {at}")
+        if name in stage.begun:
+            # A parent that is held up would find it at its end already: right too, but another life.
+            await stage.begun[name].wait()
         for n in range(self.saves):
             ctx["saved"] = [*ctx.get("saved", []), f"{at} {n}"]
             await ctx.checkpoint()
@@ -188,7 +192,11 @@ class Sub(SubWorkflow, name="tests.sweep.Sub"):
         """Begin it, or look what became of it."""
         if ctx.step.woken is None:
             _begin(ctx)
-        outcome = await super().work(ctx)
+        begun = Stage.now.begun[self._named(ctx)] = asyncio.Event()
+        try:
+            outcome = await super().work(ctx)
+        finally:
+            begun.set()
         if outcome is None:
             _end(ctx)
         return outcome

@@ -17,6 +17,8 @@ from awfe.steps.templates import fill, parse
 
 # Its end is told by a signal; this is for one that was lost with a parent that somebody had changed by SQL.
 _LOOK: Final = 300.0
+# It begins in the background, which a crash or a database that is away may keep it from: then it is begun again.
+_BEGUN: Final = 10.0
 _OVER: Final = (*ENDED, WorkflowState.ERROR, WorkflowState.STOPPED)
 
 
@@ -58,7 +60,7 @@ class SubWorkflow(BaseStep, name="awfe.SubWorkflow"):
         steps = [nested.load(each) for each in self.steps]
         child: Workflow = await ctx.child(self._named(ctx), context, steps)
         if child.state not in _OVER:
-            return Again(_LOOK, "awfe.child")
+            return Again(_BEGUN if child.state is WorkflowState.PENDING else _LOOK, "awfe.child")
         if child.state is not WorkflowState.COMPLETED:
             raise SubWorkflowFailed(_what_of(child))
         if self.save_as is not None:
