@@ -31,7 +31,7 @@ async def migrate(
     database.connect(_POOL)
     try:
         # Large tables may take long: no limit is right for all.
-        return await database.retried(partial(_bring, database.engine, database.kind), limit=None)
+        return await database.retried(partial(_bring, database.engine, database.kind), may_last=True)
     finally:
         await database.close()
 

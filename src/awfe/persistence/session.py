@@ -212,11 +212,13 @@ class Database:
         once: Callable[[], Awaitable[T]],
         retry_for: float | None = None,
         line: asyncio.Semaphore | None = None,
-        limit: float | None = _TRANSACTION_LIMIT,
+        *,
+        may_last: bool = False,
     ) -> T:
         """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end.
 
         Who stands in `line` waits for others of this engine, and not for the database: that takes none of his time.
+        What `may_last` is not given up for taking long.
         """
         if retry_for is None:
             # Outside a run nobody's work is at stake, so a verb does not wait longer than a start does.
@@ -227,8 +229,8 @@ class Database:
             try:
                 async with line or nullcontext():
                     began = time.monotonic()
-                    patience = None if limit is None else min(limit, max(retry_for - waited, _LEAST_LIMIT))
-                    async with asyncio.timeout(patience):
+                    patience = min(_TRANSACTION_LIMIT, max(retry_for - waited, _LEAST_LIMIT))
+                    async with asyncio.timeout(None if may_last else patience):
                         # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the
                         # file locked; so there a cancellation is delivered when the transaction is over.
                         return await (to_the_end(once()) if self.kind == "sqlite" else cut_once(once()))
