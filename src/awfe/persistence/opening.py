@@ -49,11 +49,14 @@ async def prepare(engine: AsyncEngine, kind: str) -> Found:
 
 @asynccontextmanager
 async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Yield a connection that is given back to the end."""
+    """Yield a connection; after an error it is ended, since a COMMIT that fails may leave its transaction open."""
     # SQLAlchemy's own context manager closes in a task which a loop that goes down cancels before it begins.
     connection = await engine.connect()
     try:
         yield connection
+    except BaseException:
+        await to_the_end(connection.invalidate())
+        raise
     finally:
         await to_the_end(connection.close())
 
@@ -83,13 +86,9 @@ async def _under_named_lock(connection: AsyncConnection, change: Callable[[Conne
     while not taken:
         taken = bool((await connection.execute(text("SELECT GET_LOCK(:key, 0)"), key)).scalar())
         await asyncio.sleep(0 if taken else _PAUSE)
-    try:
-        changed = await connection.run_sync(change)
-        await connection.commit()
-    except BaseException:
-        # The end of the session frees the lock, in whatever state it is.
-        await connection.invalidate()
-        raise
+    # After an error the end of the session frees it, in whatever state that is.
+    changed = await connection.run_sync(change)
+    await connection.commit()
     await connection.execute(text("SELECT RELEASE_LOCK(:key)"), key)
     await connection.rollback()
     return changed
