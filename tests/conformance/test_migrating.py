@@ -16,9 +16,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Engine as SyncEngine
 
 import awfe
-from awfe import ConfigError, Engine, SchemaOutdated, StepError
+from awfe import ConfigError, Engine, SchemaOutdated, Settings, StepError
 from awfe.cli.app import run
-from awfe.persistence import migrations, schema
+from awfe.persistence import health, migrations, schema
 from awfe.testing import violations
 from tests.conformance import older
 from tests.conformance.conftest import QUICK
@@ -174,3 +174,11 @@ async def test_what_cannot_be_migrated(database: Database, monkeypatch: pytest.M
         await awfe.migrate(database.url, connect_retry_for=10)
     assert await described(database) == fresh
     assert await database.sessions(settle=5) == []
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_a_url_that_the_driver_refuses_is_a_config_error(database: Database) -> None:
+    url = f"{database.url}?nonsense=1"
+    for ask in (awfe.migrate(url), health.tables(url, Settings()), health.examine(url, Settings())):
+        with pytest.raises(ConfigError, match=r"has an argument that the driver does not take: .*nonsense"):
+            await ask

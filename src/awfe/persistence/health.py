@@ -153,11 +153,8 @@ async def tables(url: str, settings: Settings) -> Tables:
     database = Database(url, settings, logging.getLogger("awfe"))
     if _is_missing(database):
         return Tables(str(database), None, schema.VERSION)
-    database.connect(_POOL)
-    try:
+    async with database.briefly(_POOL):
         return Tables(str(database), await database.read(_version), schema.VERSION)
-    finally:
-        await database.close()
 
 
 async def examine(url: str, settings: Settings) -> list[Finding]:
@@ -165,7 +162,6 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
     database = Database(url, settings, logging.getLogger("awfe"))
     if _is_missing(database):
         return [Finding("database", str(database), "there is no such file; create it: awfe db upgrade")]
-    database.connect(_POOL)
 
     async def look(session: AsyncSession) -> list[Finding]:
         findings = [Finding("database", str(database)), await _tables(session)]
@@ -178,10 +174,8 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
             findings.append(await _connections(session, _CONNECTIONS[database.kind], wanted))
         return findings
 
-    try:
+    async with database.briefly(_POOL):
         return await database.read(look)
-    finally:
-        await database.close()
 
 
 def _is_missing(database: Database) -> bool:

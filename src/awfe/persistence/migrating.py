@@ -28,12 +28,9 @@ async def migrate(
     or so old that nothing leads from there.
     """
     database = Database(db, Settings.of(settings, overrides), logging.getLogger("awfe"))
-    database.connect(_POOL)
-    try:
+    async with database.briefly(_POOL):
         # Large tables may take long: no limit is right for all.
         return await database.retried(partial(_bring, database.engine, database.kind), may_last=True)
-    finally:
-        await database.close()
 
 
 async def _bring(engine: AsyncEngine, kind: str) -> int | None:

@@ -118,11 +118,24 @@ class Database:
             self._heed(found)
         except TypeError as error:
             await self.close()
-            msg = f"{self}: the URL has an argument that the driver does not take: {error}"
-            raise ConfigError(msg) from error
+            raise self._misread(error) from error
         except BaseException:
             await self.close()
             raise
+
+    @asynccontextmanager
+    async def briefly(self, size: int) -> AsyncIterator[None]:
+        """Have a pool of so many data connections for as long as this lasts."""
+        self.connect(size)
+        try:
+            yield
+        except TypeError as error:
+            raise self._misread(error) from error
+        finally:
+            await self.close()
+
+    def _misread(self, error: TypeError) -> ConfigError:
+        return ConfigError(f"{self}: the URL has an argument that the driver does not take: {error}")
 
     def _heed(self, found: opening.Found) -> None:
         schema.check_version(found.version)
