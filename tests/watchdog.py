@@ -41,9 +41,13 @@ class Watchdog:
         self._watch(self._grace)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_unconfigure(self) -> None:
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Watch the end of the process, which waits for the threads that are left."""
-        self._watch(self._grace)
+        if hasattr(config, "workerinput"):
+            # It waits for the others, however long their tests last; xdist ends it by itself.
+            faulthandler.cancel_dump_traceback_later()
+        else:
+            self._watch(self._grace)
 
     def _watch(self, seconds: float) -> None:
         faulthandler.dump_traceback_later(seconds, exit=True, file=self._stderr)

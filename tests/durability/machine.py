@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine
 
-from awfe import AwfeError, Engine, EngineNotOpen, StepError, StoreUnavailable, Workflow, WorkflowHalted
+from awfe import AwfeError, Engine, EngineNotOpen, Plan, StepError, StoreUnavailable, Workflow, WorkflowHalted
 from awfe.testing.invariants import violations
 from tests.durability import model, model_halts
 from tests.durability.acting import Stage
@@ -60,11 +60,14 @@ class Machine(RuleBasedStateMachine):
         name: str,
         act: Callable[[], Awaitable[Any]],
         foresee: Callable[[model.Workflow], object],
+        plan: Callable[[], Awaitable[Plan]] | None = None,
         *,
         settles: bool = True,
     ) -> None:
-        """Make a call about a workflow, and compare its error, or else what it does, with the model's."""
+        """Make a call about a workflow, and compare its plan, its error, or else what it does, with the model's."""
         refused = self.foresee(name, foresee, settles=settles)
+        if plan is not None:
+            self.planned(plan, refused)
         if refused is not None:
             self.refused(refused, act)
         else:
@@ -86,6 +89,11 @@ class Machine(RuleBasedStateMachine):
         except Refused as refusal:
             return refusal.error
         return None
+
+    def planned(self, plan: Callable[[], Awaitable[Plan]], refused: str | None) -> None:
+        """See that what is about to be done is planned as the model foresees it: done, or refused for that reason."""
+        if refused != "WorkflowNotFound":
+            same("the plan's error", self.bench.run(_awaited(plan)).error, refused)
 
     def refused(self, error: str, act: Callable[[], Awaitable[Any]]) -> None:
         """Make a call that is refused; what it changes all the same, the next comparison shows."""

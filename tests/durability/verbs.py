@@ -104,6 +104,7 @@ class Verbs(Machine):
                 workflow.claim(engine, ACTOR)
 
         refused = self.foresee(name, foresee)
+        self.planned(lambda: here.plan(name, how), refused)
         if refused is not None:
             self.refused(refused, lambda: getattr(here, how)(name))
             return
@@ -120,7 +121,8 @@ class Verbs(Machine):
             model_verbs.check(workflow, verb)
             model_halts.ask(workflow, verb, ACTOR)
 
-        self.call(name, lambda: getattr(self.engine(engine), verb)(name, actor=ACTOR), foresee)
+        here = self.engine(engine)
+        self.call(name, lambda: getattr(here, verb)(name, actor=ACTOR), foresee, lambda: here.plan(name, verb))
 
     def tell(self, _engine: int, _name: str, *, which: int, how: str) -> None:
         names = self.holding()
@@ -155,7 +157,12 @@ class Verbs(Machine):
         if keep or (name in self.models and first > len(self.models[name].deeds)):
             here = self.engine(engine)
             verb = here.restart if again else here.reset
-            self.refused(BAD_INPUT, lambda: verb(name, first, keep_context=keep, context=values))
+            given: dict[str, Any] = {"from_step": first, "keep_context": keep, "context": values}
+            # What is wrong for every workflow is found before this one is looked for.
+            self.planned(
+                lambda: here.plan(name, "reset", **given), BAD_INPUT if name in self.models else "WorkflowNotFound"
+            )
+            self.refused(BAD_INPUT, lambda: verb(name, **given))
             return
         self._reset(
             engine,
@@ -175,7 +182,12 @@ class Verbs(Machine):
     ) -> None:
         here = self.engine(engine)
         if not again:
-            self.call(name, lambda: here.reset(name, actor=ACTOR, **given), foresee)
+            self.call(
+                name,
+                lambda: here.reset(name, actor=ACTOR, **given),
+                foresee,
+                lambda: here.plan(name, "reset", **given),
+            )
             return
 
         def restart(workflow: model.Workflow) -> None:
@@ -183,6 +195,7 @@ class Verbs(Machine):
             workflow.claim(engine, ACTOR)
 
         refused = self.foresee(name, restart)
+        self.planned(lambda: here.plan(name, "restart", **given), refused)
         if refused is not None:
             self.refused(refused, lambda: here.restart(name, actor=ACTOR, **given))
             return
@@ -190,24 +203,30 @@ class Verbs(Machine):
         self.compare(name)
 
     def skip(self, engine: int, name: str, *, values: Values) -> None:
+        here = self.engine(engine)
         self.call(
             name,
-            lambda: self.engine(engine).skip(name, context=values, actor=ACTOR),
+            lambda: here.skip(name, context=values, actor=ACTOR),
             lambda workflow: model_verbs.skip(workflow, ACTOR, values),
+            lambda: here.plan(name, "skip", context=values),
         )
 
     def update_context(self, engine: int, name: str, *, values: Values, unset: frozenset[str]) -> None:
+        here = self.engine(engine)
         self.call(
             name,
-            lambda: self.engine(engine).update_context(name, values, unset, actor=ACTOR),
+            lambda: here.update_context(name, values, unset, actor=ACTOR),
             lambda workflow: model_verbs.update_context(workflow, ACTOR, values, unset),
+            lambda: here.plan(name, "update_context", values=values, unset=unset),
         )
 
     def rollback(self, engine: int, name: str) -> None:
+        here = self.engine(engine)
         self.call(
             name,
-            lambda: self.engine(engine).rollback(name, actor=ACTOR),
+            lambda: here.rollback(name, actor=ACTOR),
             lambda workflow: model_verbs.roll_back(workflow, ACTOR),
+            lambda: here.plan(name, "rollback"),
         )
 
     def signal(self, engine: int, name: str, *, payload: int) -> None:
@@ -218,8 +237,14 @@ class Verbs(Machine):
             workflow.signal(payload, ACTOR)
 
         # It is stored whether somebody runs the workflow or not.
-        send = lambda: self.engine(engine).signal(name, "go", payload, actor=ACTOR)  # noqa: E731 - as in the others
-        self.call(name, send, foresee, settles=False)
+        here = self.engine(engine)
+        self.call(
+            name,
+            lambda: here.signal(name, "go", payload, actor=ACTOR),
+            foresee,
+            lambda: here.plan(name, "signal", topic="go", payload=payload),
+            settles=False,
+        )
 
     def delete(self, engine: int, name: str) -> None:
         if name in self.models:
@@ -229,7 +254,8 @@ class Verbs(Machine):
             model_verbs.check(workflow, "delete")
             del self.models[name]
 
-        self.call(name, lambda: self.engine(engine).delete(name, actor=ACTOR), foresee)
+        here = self.engine(engine)
+        self.call(name, lambda: here.delete(name, actor=ACTOR), foresee, lambda: here.plan(name, "delete"))
 
     def recover(self, engine: int, _name: str) -> None:
         orphans = [name for name, each in self.models.items() if self.is_orphan(each)]
