@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from awfe import Engine
 from tests.conformance import worker  # noqa: F401 - the steps
 
-GRACE = 5.0
+GRACE = 8.0
 
 
 @asynccontextmanager
