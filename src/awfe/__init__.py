@@ -53,9 +53,10 @@ from awfe.settings import Settings
 if TYPE_CHECKING:
     from awfe.engine import Engine
     from awfe.execution.handle import Handle
+    from awfe.persistence.migrating import migrate
 
 # These bring SQLAlchemy, which takes longer to import than all the rest: `awfe --help` does without.
-_LATER = {"Engine": "awfe.engine", "Handle": "awfe.execution.handle"}
+_LATER = {"Engine": "awfe.engine", "Handle": "awfe.execution.handle", "migrate": "awfe.persistence.migrating"}
 
 __version__ = "0.1.0"
 
@@ -110,6 +111,7 @@ __all__ = [
     "WorkflowStep",
     "WorkflowStopped",
     "WorkflowSummary",
+    "migrate",
     "step",
 ]
 

@@ -140,13 +140,15 @@ class Lifecycle:
             if not self._is_up:
                 return
             self._gate.is_open = self._is_up = False
-            await self._steering.close()
-            await self._gate.emptied()
-            await self._announcer.close(self.settings.shutdown_grace)
-            if self._locks is not None:
-                await self._locks.close()
-            await self._lock_database.close()
-            await self._database.close()
+            # When a loop goes down, SQLAlchemy's own tasks are cancelled too: the rest is given back all the same.
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(self._database.close)
+                stack.push_async_callback(self._lock_database.close)
+                if self._locks is not None:
+                    stack.push_async_callback(self._locks.close)
+                stack.push_async_callback(self._announcer.close, self.settings.shutdown_grace)
+                stack.push_async_callback(self._gate.emptied)
+                await self._steering.close()
 
     async def __aenter__(self) -> Self:
         """Open the engine."""

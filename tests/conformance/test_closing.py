@@ -111,3 +111,21 @@ async def test_an_engine_opens_and_closes_from_different_tasks_and_again(databas
     async with engine:
         assert await engine.list() == []
     assert await database.sessions(settle=5) == []
+
+
+async def test_what_ends_early_in_closing_leaves_no_connection_open(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that goes down cancels the tasks in which SQLAlchemy closes connections."""
+    engine = Engine(database.url)
+    await engine.open()
+    await engine.create_workflow("w", {}, [Note("one")])
+    await engine.run("w")
+
+    async def cancelled(*_args: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(engine._announcer, "close", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await engine.close()
+    assert await database.sessions(settle=10) == []

@@ -14,8 +14,10 @@ from awfe import (
     SchemaOutdated,
     step,
 )
+from awfe.testing import Calls, Fault, Faults
 from tests.conformance.conftest import QUICK
 from tests.conformance.steps import Note
+from tests.conformance.tables import drop_all
 from tests.databases import Database
 
 
@@ -43,6 +45,22 @@ async def test_a_half_made_schema_is_completed(database: Database) -> None:
         await engine.delete("w")
         assert len(await engine.deleted()) == 1
     assert await database.execute("SELECT version FROM awfe_meta") == [(1,)]
+
+
+async def test_tables_whose_commit_fails_are_made_again(database: Database) -> None:
+    """Its connection is still in the middle of that transaction, and sees tables that nobody else does."""
+    engine = Engine(database.url, **QUICK)
+    calls = Calls(engine)
+    async with engine:
+        pass
+    commit = next(call.number for call in calls.log if call.kind == "commit")
+    await drop_all(database)
+    engine = Engine(database.url, **QUICK)
+    faults = Faults(Calls(engine), Fault.LOCK_TIMEOUT, commit, 1)
+    async with engine:
+        await engine.create_workflow("w", {}, [Note("one")])
+    assert faults.hits == 1
+    assert await database.sessions(settle=5) == []
 
 
 async def test_many_engines_create_the_schema_at_once(database: Database) -> None:

@@ -101,3 +101,15 @@ def test_every_module_has_its_floor_in_the_architecture() -> None:
 def test_no_page_is_missing_in_the_navigation() -> None:
     listed = re.findall(r"- (?:\w+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+
+
+def test_llms_txt_leads_to_every_page() -> None:
+    links = _LINK.findall((DOCS / "llms.txt").read_text())
+    pages = sorted(f"{link.removesuffix('/')}.md" for link in links if link != "./")
+    ours = (str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+    assert pages == sorted(page for page in ours if page != "index.md" and not page.startswith("decisions/"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_no_merge_is_left_half_done(page: Path) -> None:
+    assert not re.search("^(<<<<<<<|>>>>>>>) ", page.read_text(), re.MULTILINE)

@@ -91,8 +91,12 @@ def until(process: subprocess.Popen[str], line: str) -> str:
 
 def test_no_example_is_forgotten() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "aiohttp_service.py",
+        "fastapi_service.py",
+        "litestar_service.py",
         "quickstart.py",
         "rolling_restart.py",
+        "script.py",
         "server_maintenance.py",
     }
 

@@ -15,7 +15,7 @@ from awfe.domain.moves import Head
 from awfe.errors import LockLost
 from awfe.execution import transactional
 from awfe.execution.tenure import Tenure
-from awfe.persistence import entries, reads, writes
+from awfe.persistence import entries, lookup, writes
 from awfe.persistence.locks.shared import SharedLocks
 from awfe.persistence.schema import workflow
 from awfe.persistence.transaction import Transaction
@@ -63,7 +63,7 @@ def without_locking_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     What was done is reported as failed, and a workflow that a runner has just claimed is deleted under it.
     """
     for module, names in {
-        reads: ("_LOG_BY_ID", "_LOG_BY_NAME"),
+        lookup: ("_LOG_BY_ID", "_LOG_BY_NAME"),
         writes: ("LOCKED_BY_ID", "LOCKED_BY_NAME", "NOTED"),
         entries: ("LOCKED_BY_NAME",),
     }.items():

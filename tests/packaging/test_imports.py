@@ -11,6 +11,8 @@ from tests.packaging.conftest import environment
 # Of other distributions, and the helpers that their compiled modules bring.
 # No driver is among them, nor anything of an extra.
 CORE = {"anyio", "awfe", "cython_runtime", "greenlet", "idna", "msgspec", "sniffio", "sqlalchemy", "typing_extensions"}
+# Drivers, and what the extras bring.
+SELDOM = {"aiomysql", "aiosqlite", "alembic", "asyncpg", "asyncssh", "cyclopts", "httpx2", "pymysql", "pytest", "rich"}
 LIST = """
 import sys
 before = set(sys.modules)
@@ -46,9 +48,9 @@ def test_awfe_imports_its_core_only(installed: Path) -> None:
     assert len(modules) < 600
 
 
-@pytest.mark.parametrize("module", ["awfe.steps", "awfe.testing"])
+@pytest.mark.parametrize("module", ["awfe.engine", "awfe.persistence.migrating", "awfe.steps", "awfe.testing"])
 def test_what_has_extras_imports_none_of_them(installed: Path, module: str) -> None:
-    assert not foreign(imported(module, installed)) & {"asyncpg", "asyncssh", "httpx2", "pytest", "rich", "alembic"}
+    assert not foreign(imported(module, installed)) & SELDOM
 
 
 def test_the_package_is_typed(installed: Path) -> None:

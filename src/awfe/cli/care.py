@@ -1,11 +1,11 @@
 """The database: its tables, and what may be wrong with it."""
 
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+import awfe
 from awfe.cli import looks
 from awfe.cli.exits import Exit
 from awfe.cli.seat import Here, Seat
@@ -42,14 +42,15 @@ async def check(*, seat: Here) -> Exit:
 
 
 async def upgrade(*, seat: Here) -> Exit:
-    """Create the tables where there are none. There is one version of them so far, so nothing else to upgrade."""
-    tables = await _health().tables(seat.config.url, _settings(seat))
-    if tables.schema is not None:
-        tables.check(upgrading=True)
-        return _told(seat, tables, f"nothing to do, schema {tables.schema} is what this awfe needs")
-    async with seat.engine(creates=True):
-        pass
-    return _told(seat, replace(tables, schema=tables.needed), f"created schema {tables.needed}")
+    """Create the tables where there are none, and bring older ones to the version that this awfe needs."""
+    seat.expect_file(creates=True)
+    settings = _settings(seat)
+    before = await awfe.migrate(seat.config.url, settings=settings)
+    tables = await _health().tables(seat.config.url, settings)
+    done = f"created schema {tables.schema}" if before is None else f"upgraded schema {before} to {tables.schema}"
+    if before == tables.schema:
+        done = f"nothing to do, schema {tables.schema} is what this awfe needs"
+    return _told(seat, tables, done)
 
 
 def _told(seat: Seat, tables: "Tables", text: str) -> Exit:

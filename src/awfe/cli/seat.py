@@ -53,17 +53,17 @@ class Seat:
         if modules:
             self.reach_modules()
         given = {"step_modules": modules} if modules else {}
-        url = self.config.url
-        self._expect(url, creates=creates)
-        async with awfe.Engine(url, **{**self.config.settings, **given, **settings}) as engine:
+        self.expect_file(creates=creates)
+        async with awfe.Engine(self.config.url, **{**self.config.settings, **given, **settings}) as engine:
             try:
                 yield engine
             except (WorkflowNotFound, StepNotFound) as error:
                 raise await names.explained(engine, error) from error
 
-    def _expect(self, url: str, *, creates: bool) -> None:
+    def expect_file(self, *, creates: bool) -> None:
+        """Raise `ConfigError` where a file of SQLite is not there, or where none can be made."""
         urls = import_module("awfe.urls")  # it brings SQLAlchemy, which `awfe --help` does without
-        resolved = urls.resolve(url)
+        resolved = urls.resolve(self.config.url)
         if not urls.is_missing_file(resolved):
             return
         where = f"{urls.shown(resolved)} (from {self.config.source})"

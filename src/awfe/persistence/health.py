@@ -145,13 +145,10 @@ class Tables:
     schema: int | None
     needed: int
 
-    def check(self, *, upgrading: bool = False) -> None:
+    def check(self) -> None:
         """Raise `SchemaOutdated` where they are not what awfe needs."""
         if self.schema is None:
             msg = f"{self.database} has no tables of awfe: run 'awfe db upgrade'"
-            raise SchemaOutdated(msg)
-        if upgrading and self.schema < self.needed:
-            msg = f"the tables are of schema {self.schema}; this awfe has no way from there to {self.needed} yet"
             raise SchemaOutdated(msg)
         schema.check_version(self.schema)
 
@@ -161,11 +158,8 @@ async def tables(url: str, settings: Settings) -> Tables:
     database = Database(url, settings, logging.getLogger("awfe"))
     if urls.is_missing_file(database.url):
         return Tables(str(database), None, schema.VERSION)
-    database.connect(_POOL)
-    try:
+    async with database.briefly(_POOL):
         return Tables(str(database), await database.read(_version), schema.VERSION)
-    finally:
-        await database.close()
 
 
 async def examine(url: str, settings: Settings) -> list[Finding]:
@@ -173,7 +167,6 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
     database = Database(url, settings, logging.getLogger("awfe"))
     if urls.is_missing_file(database.url):
         return [Finding("database", str(database), "there is no such file; create it: awfe db upgrade")]
-    database.connect(_POOL)
 
     async def look(session: AsyncSession) -> list[Finding]:
         findings = [Finding("database", str(database)), await _tables(session)]
@@ -187,11 +180,10 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
         return findings
 
     try:
-        return await database.read(look)
+        async with database.briefly(_POOL):
+            return await database.read(look)
     except (StoreUnavailable, ConfigError) as error:
         return [Finding("database", str(error), _REJECTED if isinstance(error, ConfigError) else _AWAY[database.kind])]
-    finally:
-        await database.close()
 
 
 async def _version(session: AsyncSession) -> int | None:

@@ -2,17 +2,19 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import select, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from awfe.persistence import schema
 from awfe.shielding import to_the_end
 
+T = TypeVar("T")
 _LIMITS: Final = {
     "mysql": "SELECT @@max_connections, @@max_allowed_packet",
     "postgresql": "SELECT current_setting('max_connections')::int, 1 << 29",
@@ -33,12 +35,12 @@ class Found:
 
 async def prepare(engine: AsyncEngine, kind: str) -> Found:
     """Create the tables when there are none, or not all; may be done again after any failure."""
-    async with _connected(engine) as connection:
+    async with connected(engine) as connection:
         version = await connection.run_sync(schema.version_of)
         await connection.rollback()
         if version is None:
-            await _create(connection, kind)
-    async with _connected(engine) as connection:
+            await under_lock(connection, kind, schema.create)
+    async with connected(engine) as connection:
         row = (await connection.execute(_META)).one()
         limits = await _limits(connection, kind)
         await connection.rollback()
@@ -46,11 +48,15 @@ async def prepare(engine: AsyncEngine, kind: str) -> Found:
 
 
 @asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection; after an error it is ended, since a COMMIT that fails may leave its transaction open."""
     # SQLAlchemy's own context manager closes in a task which a loop that goes down cancels before it begins.
     connection = await engine.connect()
     try:
         yield connection
+    except BaseException:
+        await to_the_end(connection.invalidate())
+        raise
     finally:
         await to_the_end(connection.close())
 
@@ -62,30 +68,27 @@ async def _limits(connection: AsyncConnection, kind: str) -> tuple[int, int]:
     return int(connections), int(statement_bytes)
 
 
-async def _create(connection: AsyncConnection, kind: str) -> None:
-    """Create the tables under a lock of their own, since several engines may come to an empty database."""
+async def under_lock(connection: AsyncConnection, kind: str, change: Callable[[Connection], T]) -> T:
+    """Change the tables and commit, under a lock of their own, since several engines may come to them at once."""
     if kind == "mysql":
-        await _create_on_mysql(connection)
-        return
+        return await _under_named_lock(connection, change)
     if kind == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('awfe:schema'))"))
-    await connection.run_sync(schema.create)
+    changed = await connection.run_sync(change)
     await connection.commit()
+    return changed
 
 
-async def _create_on_mysql(connection: AsyncConnection) -> None:
-    # Only ever tried, never waited for: crossed waits are deadlocks. Its DDL can't be rolled back.
+async def _under_named_lock(connection: AsyncConnection, change: Callable[[Connection], T]) -> T:
+    # Only ever tried, never waited for: crossed waits are deadlocks. MySQL's DDL can't be rolled back.
     key = {"key": f"awfe:schema:{connection.engine.url.database}"[:64]}
     taken = False
     while not taken:
         taken = bool((await connection.execute(text("SELECT GET_LOCK(:key, 0)"), key)).scalar())
         await asyncio.sleep(0 if taken else _PAUSE)
-    try:
-        await connection.run_sync(schema.create)
-        await connection.commit()
-    except BaseException:
-        # The end of the session frees the lock, in whatever state it is.
-        await connection.invalidate()
-        raise
+    # After an error the end of the session frees it, in whatever state that is.
+    changed = await connection.run_sync(change)
+    await connection.commit()
     await connection.execute(text("SELECT RELEASE_LOCK(:key)"), key)
     await connection.rollback()
+    return changed

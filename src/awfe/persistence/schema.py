@@ -270,11 +270,21 @@ def create(connection: Connection) -> None:
     for table in metadata.tables.values():
         for index in table.indexes:
             index.create(connection, checkfirst=True)
-    head = "CREATE VIEW IF NOT EXISTS" if connection.dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
-    connection.exec_driver_sql(f"{head} awfe_step_state AS {_VIEW}")
+    create_view(connection)
     if version_of(connection) is None:
         row = {"id": 1, "version": VERSION, "instance": secrets.token_hex(16), "created_at": datetime.now(UTC)}
         connection.execute(meta.insert(), row)
+
+
+def create_view(connection: Connection) -> None:
+    """Create the view, if it is not there."""
+    head = "CREATE VIEW IF NOT EXISTS" if connection.dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
+    connection.exec_driver_sql(f"{head} awfe_step_state AS {_VIEW}")
+
+
+def drop_view(connection: Connection) -> None:
+    """Drop the view, if it is there."""
+    connection.exec_driver_sql("DROP VIEW IF EXISTS awfe_step_state")
 
 
 def check_version(found: int) -> None:

@@ -118,11 +118,24 @@ class Database:
             self._heed(found)
         except TypeError as error:
             await self.close()
-            msg = f"{self}: the URL has an argument that the driver does not take: {error}"
-            raise ConfigError(msg) from error
+            raise self._misread(error) from error
         except BaseException:
             await self.close()
             raise
+
+    @asynccontextmanager
+    async def briefly(self, size: int) -> AsyncIterator[None]:
+        """Have a pool of so many data connections for as long as this lasts."""
+        self.connect(size)
+        try:
+            yield
+        except TypeError as error:
+            raise self._misread(error) from error
+        finally:
+            await self.close()
+
+    def _misread(self, error: TypeError) -> ConfigError:
+        return ConfigError(f"{self}: the URL has an argument that the driver does not take: {error}")
 
     def _heed(self, found: opening.Found) -> None:
         schema.check_version(found.version)
@@ -208,11 +221,17 @@ class Database:
             await session.run_sync(cut)
 
     async def retried(
-        self, once: Callable[[], Awaitable[T]], retry_for: float | None = None, line: asyncio.Semaphore | None = None
+        self,
+        once: Callable[[], Awaitable[T]],
+        retry_for: float | None = None,
+        line: asyncio.Semaphore | None = None,
+        *,
+        may_last: bool = False,
     ) -> T:
         """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end.
 
         Who stands in `line` waits for others of this engine, and not for the database: that takes none of his time.
+        What `may_last` is not given up for taking long.
         """
         if retry_for is None:
             # Outside a run nobody's work is at stake, so a verb does not wait longer than a start does.
@@ -223,7 +242,8 @@ class Database:
             try:
                 async with line or nullcontext():
                     began = time.monotonic()
-                    async with asyncio.timeout(min(_TRANSACTION_LIMIT, max(retry_for - waited, _LEAST_LIMIT))):
+                    patience = min(_TRANSACTION_LIMIT, max(retry_for - waited, _LEAST_LIMIT))
+                    async with asyncio.timeout(None if may_last else patience):
                         # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the
                         # file locked; so there a cancellation is delivered when the transaction is over.
                         return await (to_the_end(once()) if self.kind == "sqlite" else cut_once(once()))

@@ -36,9 +36,11 @@ class SharedLocks(NamedLocks):
 
     async def close(self) -> None:
         """Close the connection, and with it whatever it still holds."""
-        if self._connection is not None:
-            await self._connection.drop()
-        await super().close()
+        try:
+            if self._connection is not None:
+                await self._connection.drop()
+        finally:
+            await super().close()
 
     async def take(self, workflow_id: int) -> "SharedLock | None":
         """Try to lock a workflow, without waiting; None when it is held, here or elsewhere."""
