@@ -2,14 +2,16 @@
 
 import asyncio
 import sqlite3
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import aiosqlite
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from awfe.shielding import to_the_end
+
+if TYPE_CHECKING:
+    import aiosqlite
 
 _LAST_WORD: Final = 1.0
 
@@ -24,11 +26,13 @@ class SQLiteConnection(sqlite3.Connection):
         super().close()
 
 
-async def connect_sqlite(*given: Any, **arguments: Any) -> aiosqlite.Connection:
+async def connect_sqlite(*given: Any, **arguments: Any) -> "aiosqlite.Connection":
     """Connect as aiosqlite does, but leave nothing of a connection that failed.
 
     Its thread has a last word for the loop, which a program that ends with this error has closed by then.
     """
+    import aiosqlite  # noqa: PLC0415 - only who uses SQLite needs it
+
     connection = aiosqlite.connect(*given, **arguments)
     thread = connection._thread  # noqa: SLF001 - it has no public name
     thread.daemon = True  # as SQLAlchemy makes those that it connects itself
