@@ -164,6 +164,8 @@ async def what_waits(awfe: Cli, tmp_path: Path) -> None:
     )
     for wanted in ("x1: step 1/4 Ask waiting", "x2: step 1/1 Approval waiting", "x3: step 1/1 Approval waiting"):
         await going.until(wanted)
+    said = [line.partition(" waiting after ")[2].partition(", ")[2] for line in going.out.splitlines()]
+    assert {"for go; see awfe show x1", "for an approval; see awfe show x2"} < {*said}
     assert f"  {NEED} signal x1 go PAYLOAD" in (await awfe("show", "x1")).out
     asks = (await awfe("show", "x2")).out
     assert "Step 1 Approval waits; it printed, in the end:\n  | no?\n" in asks
