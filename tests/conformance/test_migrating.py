@@ -1,6 +1,7 @@
 """Tables of an older awfe become those of this one: the same as fresh ones, with all that was in them."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -179,6 +180,10 @@ async def test_what_cannot_be_migrated(database: Database, monkeypatch: pytest.M
 @pytest.mark.databases("mysql", "postgresql")
 async def test_a_url_that_the_driver_refuses_is_a_config_error(database: Database) -> None:
     url = f"{database.url}?nonsense=1"
-    for ask in (awfe.migrate(url), health.tables(url, Settings()), health.examine(url, Settings())):
-        with pytest.raises(ConfigError, match=r"has an argument that the driver does not take: .*nonsense"):
+    refused = r"has an argument that the driver does not take: .*nonsense"
+    for ask in (awfe.migrate(url), health.tables(url, Settings())):
+        with pytest.raises(ConfigError, match=refused):
             await ask
+    (finding,) = await health.examine(url, Settings())
+    assert re.search(refused, finding.found)
+    assert finding.advice == "take that argument out of the URL"

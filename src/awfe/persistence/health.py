@@ -123,6 +123,7 @@ _VALUES: Final[dict[str, tuple[_Value, ...]]] = {
     ),
 }
 _REJECTED: Final = "give the user, password and database that the server knows, or have the user granted its rights"
+_MISREAD: Final = "take that argument out of the URL"
 _AWAY: Final[dict[str, str]] = {
     "sqlite": "name another file, or restore this one from a backup, in a directory that you may write to",
     **dict.fromkeys(("mysql", "postgresql"), "start the server, or mend its host and port, or the network to it"),
@@ -183,7 +184,8 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
         async with database.briefly(_POOL):
             return await database.read(look)
     except (StoreUnavailable, ConfigError) as error:
-        return [Finding("database", str(error), _REJECTED if isinstance(error, ConfigError) else _AWAY[database.kind])]
+        advice = _REJECTED if isinstance(error, ConfigError) else _AWAY[database.kind]
+        return [Finding("database", str(error), _MISREAD if isinstance(error.__cause__, TypeError) else advice)]
 
 
 async def _version(session: AsyncSession) -> int | None:
