@@ -115,6 +115,12 @@ async def _head(session: AsyncSession, name: str) -> Head:
     return codec.head_of(found(await fetched(session, name, HEAD_BY_NAME, {"name": name}), name))
 
 
+async def _still_there(session: AsyncSession, head: Head) -> None:
+    """Raise `WorkflowNotFound` for one that was deleted since its head was read: each statement sees what is committed."""
+    if (await _head(session, head.name)).id != head.id:
+        found((), head.name)
+
+
 async def locked_with_log(session: AsyncSession, name: str, workflow_id: int | None) -> tuple[Head, Progress]:
     """Lock a workflow, by id where it is known; returns its head and what its log adds up to."""
     statement = _LOG_BY_NAME if workflow_id is None else _LOG_BY_ID
@@ -142,6 +148,7 @@ async def _log(session: AsyncSession, head: Head, lines: Iterable[Sequence[Any]]
     log += codec.each(head.name, "awfe_event", lines, codec.entry_of_event)
     entries = [entry for _, entry in sorted(log, key=itemgetter(0))]
     if not entries or entries[0].cause is not Cause.CREATED:
+        await _still_there(session, head)
         raise codec.corrupt(head.name, "awfe_event", "it does not begin with the line of its creation")
     return entries
 
@@ -225,6 +232,8 @@ class Reads:
             head = await _head(session, name)
             ended = await fetched(session, name, _ATTEMPTS, {"id": head.id})
             noted = await fetched(session, name, _EVENTS, {"id": head.id})
+            if not noted:
+                await _still_there(session, head)
             lines = codec.each(name, "awfe_attempt", ended, partial(views.line_of_attempt, name))
             lines += codec.each(name, "awfe_event", noted, partial(views.line_of_event, name))
             with codec.understanding(name, "its history"):
