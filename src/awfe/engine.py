@@ -183,11 +183,11 @@ class Engine(Evolving):
 
         Nothing is reset where a step is missing, which `run` would not find.
         """
-        by = {"actor": actor, "reason": reason}
+        intent = intents.reset(from_step, keep_context=keep_context, context=context)
         async with self._verb(name):
             await self._steering.expect_steps(name, Verb.RESET if from_step is None else Verb.RESET_FROM)
-        await self.reset(name, from_step, keep_context=keep_context, context=context, **by)
-        return await self.run(name, **by)
+        await self._change(name, intent, checks.by(actor, reason))
+        return await self.run(name, actor=actor, reason=reason)
 
     async def skip(
         self,

@@ -55,7 +55,7 @@ def test_the_verbs_do_what_the_contract_says(bench: Bench) -> None:
     run_state_machine_as_test(
         type("Machine", (Machine,), {"bench": bench}),
         settings=settings(
-            max_examples=2000 if LONG else int(os.environ.get("EX", "200")),
+            max_examples=2000 if LONG else 200,
             stateful_step_count=50,
             deadline=None,
             print_blob=True,
