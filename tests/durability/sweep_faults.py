@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -61,16 +61,19 @@ class Pools:
         pool: Any = engine.sync_engine.pool
         dialect: Any = engine.sync_engine.dialect
         self.pools.append(pool)
-        dialect.connect = self._counting(dialect.connect, 1)
-        pool._close_connection = self._counting(pool._close_connection, -1)
+        connect, close = dialect.connect, pool._close_connection
 
-    def _counting(self, real: Callable[..., Any], change: int) -> Callable[..., Any]:
-        def do(*args: Any, **kwargs: Any) -> Any:
-            result = real(*args, **kwargs)
-            self.open += change
-            return result
+        def connected(*args: Any, **kwargs: Any) -> Any:
+            connection = connect(*args, **kwargs)
+            self.open += 1
+            return connection
 
-        return do
+        def closed(*args: Any, **kwargs: Any) -> None:
+            # It is closed also where it was not told so in peace: what is cancelled there is its goodbye.
+            self.open -= 1
+            close(*args, **kwargs)
+
+        dialect.connect, pool._close_connection = connected, closed
 
 
 def patched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,15 @@
 """The log adds up: to the context at any step, to the attempts, to the budget of retries."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 
-from awfe.domain.delta import Delta
-from awfe.domain.log import Entry, Progress, replay
-from awfe.domain.states import Cause, StepState
+from awfe.domain.delta import NO_CHANGE, Delta
+from awfe.domain.log import Entry, Progress, entries, replay
+from awfe.domain.moves import By, Ended, Move, Noted
+from awfe.domain.states import Cause, StepState, WorkflowState
+from tests.unit.heads import LATER, NOW, head
 from tests.unit.logs import STEPS, decoded, deltas, lived, lives
 from tests.unit.strategies import same
 
@@ -140,3 +144,12 @@ def test_a_step_cut_off_by_a_shutdown_is_interrupted_but_no_crash() -> None:
     """A deploy may happen any number of times."""
     progress = log_of(*[(Cause.STEP_INTERRUPTED, 1, number) for number in range(1, 9)])
     assert (progress.interrupts, progress.ended[1]) == (0, StepState.INTERRUPTED)
+
+
+def test_a_move_adds_the_attempt_that_it_ends_and_the_line_that_it_notes() -> None:
+    running = head(WorkflowState.RUNNING)
+    ended, noted = Ended(1, 1, StepState.COMPLETED, NOW, LATER), Noted(Cause.HALTED, LATER, 1, By(None))
+    completed = Move(Cause.STEP_COMPLETED, running, replace(running, rev=1), ended=ended)
+    assert entries(completed) == [Entry(1, Cause.STEP_COMPLETED, 1, 1, NO_CHANGE)]
+    both = Move(Cause.STEP_COMPLETED, running, replace(running, rev=1), ended=ended, noted=noted)
+    assert entries(both) == [*entries(completed), Entry(1, Cause.HALTED, 1, 0, NO_CHANGE)]
