@@ -1,7 +1,8 @@
-"""Moves as statements, one for the heads of many and one for the rows of each table: the only place that changes a state.
+"""Moves as statements: the only place that changes a state.
 
-Each head is changed where all that its move was decided on still stands; how many were changed tells whether all did.
-No statement here can bring back a row that is gone.
+There is one statement for the heads of many, and one for the rows of each table. A head is changed where all that its
+move was decided on still stands; how many were changed tells whether all did. No statement here can bring back a row
+that is gone.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
