@@ -3,14 +3,19 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pytest
+from sqlalchemy.util import await_only
+
 from awfe import Engine, Handle
 from awfe.domain import moves
 from awfe.domain.delta import Delta
 from awfe.domain.moves import Move
 from awfe.persistence.writes import Writes
+from awfe.testing.calls import Call
+from awfe.testing.crashes import crash
 from awfe.testing.invariants import violations
 from tests.conformance.steps import World
-from tests.conformance.test_batches import ALONE, GOOD, NAMES, ODD, at_commit, held, kinds, open_watched
+from tests.conformance.test_batches import ALONE, GOOD, MANY, NAMES, ODD, at_commit, held, kinds, open_watched
 from tests.databases import Database
 
 
@@ -106,4 +111,34 @@ async def test_every_value_is_the_same_in_a_batch_as_alone(database: Database, w
             assert (await engine.get(name)).context["saved"] == value
             lines = await engine.history(name)
             assert lines[2].at == made[name].at
+    assert await violations(database.url) == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_all_or_none_are_stored_when_the_process_ends_at_the_commit(
+    database: Database, world: World, when: str
+) -> None:
+    engine, calls = await open_watched(database)
+    await held(engine, world)
+    made = {name: saving(engine, name, name) for name in NAMES}
+    reached, gate = asyncio.Event(), asyncio.Event()
+
+    def wait(call: Call) -> None:
+        if call.kind == "commit":
+            reached.set()
+            await_only(gate.wait())
+
+    setattr(calls, when, wait)
+    submitted = asyncio.create_task(apply_all(engine._writes, made))
+    await reached.wait()
+    crashing = asyncio.create_task(crash(engine))
+    await asyncio.sleep(0)
+    gate.set()
+    await crashing
+    await submitted
+    saved = await database.execute("SELECT workflow_id FROM awfe_event WHERE cause = 'checkpoint'")
+    assert len(saved) == (MANY if when == "after" else 0)
+    await database.execute("UPDATE awfe_lease SET expires = 0")
+    async with Engine(database.url, **(ALONE | {"locks": "lease"})) as other:
+        assert sorted((await other.recover()).refused) == sorted(NAMES)
     assert await violations(database.url) == []

@@ -30,7 +30,7 @@ class Writer:
         self._gathering: Gathering[Submitted, Head | LockLost] = Gathering(self._together, database.log)
 
     async def write(self, move: Move, uid: str, retry_for: float | None = None) -> Head:
-        """Write a move, waiting for the database as long as it may take; returns and raises as `settled` does."""
+        """Write a move, waiting for the database as long as it may take; returns and raises as `Writes.apply`."""
         weight = _weight(move)
         if weight <= _HEAVY:
             answer = await self._gathering.get(move.before.id, (move, uid), weight)

@@ -21,7 +21,7 @@ from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName
 from awfe.domain.states import ACTIVE, Answer, Cause, Verb, WorkflowState
-from awfe.errors import LockLost, WorkflowError
+from awfe.errors import WorkflowError
 from awfe.persistence import codec
 from awfe.persistence.batch import INSERT_EVENT, put
 from awfe.persistence.gathering import Gathering
@@ -110,15 +110,14 @@ class Writes:
         What does not fit to a glance is decided again with the row locked: that waits for what is being committed.
         """
         uid = secrets.token_hex(16)
-        made = None
-        if (glance := await self._glances.get(workflow_id, workflow_id)) is not None:
-            with suppress(WorkflowError):
-                made = None if glance[0].waits else make(Found(*glance))
-        if glance is not None and made is not None:
-            with suppress(LockLost):
-                if self.applied(made, head := await self._writer.write(made, uid)).rev == made.after.rev:
+        made: Move | None = None
+        glance = await self._glances.get(workflow_id, workflow_id)
+        with suppress(WorkflowError):
+            if glance is not None and not glance[0].waits and (made := make(Found(*glance))) is not None:
+                head = self.applied(made, await self._writer.write(made, uid))
+                if head.rev == made.after.rev:
                     return Found(head, glance[1])
-        return await self._change(name, make, uid, workflow_id, tried=made is not None)
+        return await self._change(name, make, uid, workflow_id, made=made)
 
     async def _glance(self, ids: Sequence[int]) -> Sequence[tuple[Head, Progress] | None]:
         return await self._database.read(partial(glanced, ids), 0)
@@ -137,9 +136,9 @@ class Writes:
         retry_for: float | None = None,
         *,
         with_unsaved: bool = False,
-        tried: bool = False,
+        made: Move | None = None,
     ) -> Found:
-        made: Move | None = None
+        tried = made is not None
 
         async def work(session: AsyncSession) -> Found:
             nonlocal tried, made
