@@ -32,11 +32,20 @@ class Host(msgspec.Struct):
     port: int = 22
 
 
+@dataclass
+class Pair:
+    """Another inside another."""
+
+    left: int
+    right: int
+
+
 class Deploy(TypedDict):
     """Keys of many kinds."""
 
     servers: list[str]
     hosts: NotRequired[list[Host]]
+    pair: Pair | None
     at: datetime
     ports: dict[int, tuple[int, str]]
     colours: set[Colour]
@@ -78,6 +87,7 @@ def collected(ctx: Context[Any]) -> dict[str, Any]:
 VALUES: dict[str, tuple[Any, Any]] = {
     "servers": (["a"], ["a"]),
     "hosts": ([Host("a", 1)], [{"name": "a", "port": 1}]),
+    "pair": (Pair(1, 2), {"left": 1, "right": 2}),
     "at": (NOON, "2026-01-02T12:00:00Z"),
     "ports": ({1: (2, "b")}, {"1": [2, "b"]}),
     "colours": ({Colour.RED}, ["red"]),

@@ -137,8 +137,7 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
         log: "logging.Logger | logging.LoggerAdapter[Any] | None" = None,
     ) -> None:
         """Begin with a copy of the values."""
-        self._committed: dict[str, bytes] = {}
-        Delta.of(values or {}).apply(self._committed)
+        self._committed = Delta.of(values).encoded if values else {}
         self._encoded = dict(self._committed)
         self._live: dict[str, Any] = {}
         # Each removal has a number, so that one made while a change is being saved is not taken for saved.

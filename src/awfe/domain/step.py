@@ -141,7 +141,8 @@ def can_undo(step: BaseStep) -> bool:
 
 def face_for(step: BaseStep) -> Face | None:
     """Return what gives an attempt its context as the step's type has it; None for a step without one."""
-    shape = shape_of(type(step)._context_type)  # noqa: SLF001 - it is not for those who write steps
+    kind = type(step)._context_type  # noqa: SLF001 - it is not for those who write steps
+    shape = None if kind is None else shape_of(kind)
     return None if shape is None else Face(shape)
 
 
@@ -228,7 +229,7 @@ def check_context(first: StepSpec, context: Delta) -> None:
     """Refuse a context that does not fit the type which the first step has for it; raises `ContextError`."""
     face = face_for(first.load())
     if face is not None:
-        face.check({key: bytes(raw) for key, raw in context.set.items()})
+        face.check(context.encoded)
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:
