@@ -180,8 +180,13 @@ class Engine(Evolving):
         actor: str | None = None,
         reason: str | None = None,
     ) -> Workflow:
-        """Reset, then run: takes what `reset` takes, returns and raises what `run` does."""
+        """Reset, then run: takes what `reset` takes, returns and raises what `run` does.
+
+        Nothing is reset where a step is missing, which `run` would not find.
+        """
         by = {"actor": actor, "reason": reason}
+        async with self._verb(name):
+            await self._steering.expect_steps(name, Verb.RESET if from_step is None else Verb.RESET_FROM)
         await self.reset(name, from_step, keep_context=keep_context, context=context, **by)
         return await self.run(name, **by)
 

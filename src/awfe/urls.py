@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import URL, make_url
@@ -58,6 +59,12 @@ def check(url: URL) -> URL:
 def _in_memory(url: URL) -> bool:
     wanted = {value for name in ("mode", "vfs") for value in url.normalized_query.get(name, ())}
     return not url.database or ":memory:" in url.database or not wanted.isdisjoint({"memory", "memdb"})
+
+
+def is_missing_file(url: URL) -> bool:
+    """Tell whether a file of SQLite is not there: to connect would make it."""
+    name = url.database or ""
+    return url.get_backend_name() == "sqlite" and not name.startswith("file:") and not Path(name).exists()
 
 
 def shown(url: URL) -> str:

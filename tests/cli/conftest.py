@@ -71,6 +71,7 @@ class Cli:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("AWFE_")}
         self.environ = {**kept, **QUICK, "AWFE_DATABASE_URL": url, "COLUMNS": "100"}
         self._running: list[asyncio.subprocess.Process] = []
+        self.typed: list[tuple[str, ...]] = []
 
     async def start(self, *arguments: str, **environ: str) -> Running:
         """Start a command."""
@@ -85,6 +86,7 @@ class Cli:
             env={**self.environ, **environ},
         )
         self._running.append(process)
+        self.typed.append(arguments)
         return Running(process)
 
     async def __call__(self, *arguments: str, code: int = 0) -> Done:
@@ -125,3 +127,10 @@ def use(name: str, **values: Any) -> str:
     """Return the line of one of the tests' steps."""
     given = f", with: {json.dumps(values)}" if values else ""
     return f"{{use: 'tests.cli.steps:{name}'{given}}}"
+
+
+def held(tmp_path: Path) -> tuple[str, Path]:
+    """Return a runbook whose second step ends when a file is there, and that file."""
+    gate = tmp_path / "gate"
+    steps = ("shell: echo hello", use("Hold", file=str(gate)), use("Print", lines=3))
+    return book(tmp_path / "book.yaml", *steps, name="w"), gate

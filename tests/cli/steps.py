@@ -41,6 +41,13 @@ class Hold(BaseStep, name="cli.Hold"):
             await asyncio.sleep(0.01)
 
 
+class Plain(BaseStep):
+    """Has no name but the one that Python gives it."""
+
+    async def work(self, ctx: Context) -> None:
+        ctx["plain"] = True
+
+
 class Ask(BaseStep, name="cli.Ask"):
     """Waits for a signal."""
 

@@ -48,14 +48,14 @@ def test_a_file_nearer_by_wins_and_pyproject_counts_where_it_speaks_of_awfe(tmp_
         ("import = [1]", "{file}: import must be an array of module names"),
         ("settings = 1", "{file}: settings must be a table"),
         ("databse = 'x'", "{file}: unknown key 'databse'; there are database, import, settings"),
-        ("database = @", "{file}: can't be read: Invalid value (at line 1, column 12)"),
+        ("database = @", "{file}:1: database: this is not TOML: @ is no value: a text needs quotes"),
     ],
 )
 def test_a_broken_file_is_told(text: str, wanted: str, tmp_path: Path) -> None:
     (tmp_path / "awfe.toml").write_text(text)
     with pytest.raises(ConfigError) as raised:
         load(tmp_path)
-    assert str(raised.value).startswith(wanted.format(file=tmp_path / "awfe.toml"))
+    assert str(raised.value) == wanted.format(file=tmp_path / "awfe.toml")
 
 
 def test_a_value_is_json_or_a_text() -> None:

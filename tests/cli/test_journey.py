@@ -57,7 +57,7 @@ async def test_a_night_of_an_operator(awfe: Cli, tmp_path: Path) -> None:
 
     assert (
         await awfe("context", "set", NAME, "disk=50", *ADA, "--reason", "removed logs")
-    ).out == "release 42: error\n"
+    ).out == "release 42: context changed (state: error)\n"
     going = await awfe.start("restart", NAME, *ADA, "--reason", "mended")
     await going.until("holding for first")
     assert (await awfe("pause", NAME, "--actor", "grace", "--reason", "lunch")).out == "release 42: will pause\n"

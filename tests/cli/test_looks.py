@@ -3,10 +3,12 @@
 import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
+import awfe
 from awfe import Changes, ErrorInfo, PlannedStep, StepState, Workflow, WorkflowState, WorkflowStep
 from awfe.cli import advice, looks, mermaid, progress, show
 from awfe.cli.out import clean
@@ -62,6 +64,9 @@ def test_a_board_shows_the_current_step_on_a_low_terminal() -> None:
 
 def test_a_waiting_step_tells_what_it_waits_for() -> None:
     waiting = replace(step(1, StepState.WAITING), signal="go", due_at=NOW)
+    assert "for an approval" in drawn(
+        progress.board(workflow(replace(waiting, signal="awfe.approval.1")), [], "", 20), width=100
+    )
     assert f"for go until {looks.moment(NOW)}" in drawn(progress.board(workflow(waiting), [], "", 20), width=100)
 
 
@@ -81,6 +86,36 @@ def test_show_names_the_last_place_and_cuts_what_is_long() -> None:
     assert "gone removed" in text
     assert "| line 29\n" not in text
     assert "| line 30\n" in text
+
+
+def test_show_tells_nothing_twice_and_no_place_in_awfes_own_steps() -> None:
+    place = Path(awfe.__file__).with_name("steps") / "shell.py"
+    error = ErrorInfo("E", "ended: b\nIts last output:\na\nb", f'T:\n  File "{place}", line 1, in work\n    raise\n')
+    failed = replace(step(1, StepState.ERROR), error=error, output="a\nb\n")
+    text = drawn(*show.picture(workflow(failed), []), width=100)
+    assert text.endswith("  E: ended: b\n  It printed, in the end:\n  | a\n  | b\n")
+
+
+def test_what_has_no_room_in_its_column_stands_below() -> None:
+    """The last column is the one that says why."""
+    rows = [("release 41", "completed", ""), ("release 42", "error", "no room at all is left on the disk of db1")]
+    table = looks.table(("NAME", "STATE", "ERROR"), rows)
+    assert [line.rstrip() for line in drawn(table, width=70).splitlines()] == [
+        "NAME        STATE      ERROR",
+        "release 41  completed",
+        "release 42  error      no room at all is left on the disk of db1",
+    ]
+    assert [line.rstrip() for line in drawn(table, width=40).splitlines()] == [
+        "NAME        STATE",
+        "release 41  completed",
+        "release 42  error",
+        "    no room at all is left on the disk",
+        "    of db1",
+    ]
+
+
+def test_show_tells_that_nobody_runs_it_any_more() -> None:
+    assert drawn(*show.picture(workflow(step(1)), [], is_left=True)).splitlines()[0] == "w  running  its runner is gone"
 
 
 def test_a_diagram_quotes_what_would_break_it() -> None:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
-from awfe import Engine, SchemaOutdated, Settings
+from awfe import ConfigError, Engine, SchemaOutdated, Settings
 from awfe.persistence import health, schema
 from tests.databases import Database
 
@@ -41,3 +42,21 @@ async def test_what_is_well_and_what_is_not(database: Database) -> None:
     tables = await health.tables(database.url, QUICK)
     with pytest.raises(SchemaOutdated, match="run 'awfe db upgrade'"):
         tables.check()
+
+
+async def test_a_database_that_can_not_be_reached_is_what_is_wrong(database: Database, tmp_path: Path) -> None:
+    soon = Settings(connect_retry_for=0)
+    url = make_url(database.url)
+    if database.dialect == "sqlite":
+        Path(tmp_path / "text.db").write_text("no database " * 50)
+        urls = {url.set(database=f"{tmp_path}/text.db"): "name another file"}
+    else:
+        # Nobody listens at port 1.
+        urls = {url.set(host="127.0.0.1", port=1, query={}): "start the server"}
+        urls[url.set(database="no_such_database")] = "the server knows"
+    for each, advice in urls.items():
+        (finding,) = await health.examine(each.render_as_string(hide_password=False), soon)
+        assert finding.what == "database"
+        assert advice in str(finding.advice)
+    with pytest.raises(ConfigError):
+        await health.examine("nonsense", soon)

@@ -7,10 +7,12 @@ from awfe import (
     Engine,
     Retry,
     StepError,
+    StepNotFound,
     WorkflowStopped,
     step,
 )
 from tests.conformance.steps import Flaky, Note, Stubborn, World, append
+from tests.databases import Database
 
 
 @step
@@ -127,3 +129,15 @@ async def test_nothing_is_taken_over_from_before_a_reset_from_its_step(engine: E
     assert (workflow.position, workflow.steps[1].state, workflow.steps[1].attempt) == (2, "pending", 1)
     assert (await engine.plan("w", "reset", keep_context=True)).context == {}
     assert (await engine.reset("w", keep_context=True)).context == {}
+
+
+async def test_a_restart_that_would_miss_a_step_resets_nothing(engine: Engine, database: Database) -> None:
+    await engine.create_workflow("w", {"a": 1}, [Flaky("one", 1), Note("two")])
+    with pytest.raises(StepError):
+        await engine.run("w")
+    await database.execute("UPDATE awfe_step SET impl = 'tests.conformance.steps:Nota' WHERE position = 2")
+    before = await engine.get("w")
+    for from_step in (None, 1):
+        with pytest.raises(StepNotFound, match=r"did you mean 'tests\.conformance\.steps:Note'"):
+            await engine.restart("w", from_step, context={"a": 2})
+        assert await engine.get("w") == before

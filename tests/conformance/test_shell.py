@@ -84,7 +84,7 @@ async def test_a_failure_keeps_code_and_output(engine: Engine) -> None:
     assert step.output == "no space\n"
     assert step.error is not None
     assert step.error.type == "awfe.steps.shell.ShellError"
-    assert step.error.message.endswith("its last output:\nno space\n")
+    assert step.error.message.endswith(" ended with exit code 28: no space")
 
 
 async def test_after_a_stop_nothing_is_left(engine: Engine, mark: str) -> None:

@@ -83,7 +83,7 @@ def test_make_tells_all_that_is_wrong() -> None:
         load(WHOLE).make(values=given)
     assert str(raised.value).splitlines() == [
         f"ap: {WHOLE} has no such input; did you mean 'app'?",
-        "app: is missing; it is a str (which one)",
+        "app: is missing; give one of web, api (which one)",
         "hosts='[1': give words with commas between them, or JSON as [1, 2]",
         "limit='many': give a whole number",
         "share: nan is not a JSON number; use None or a str",

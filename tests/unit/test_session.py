@@ -1,11 +1,12 @@
-"""A connection to SQLite that is closed keeps nothing locked."""
+"""A connection to SQLite that is closed keeps nothing locked, and one that failed leaves nothing."""
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
-from awfe.persistence.closing import SQLiteConnection
+from awfe.persistence.closing import SQLiteConnection, connect_sqlite
 
 
 def leave_open(path: Path, factory: type[sqlite3.Connection]) -> sqlite3.Cursor:
@@ -40,3 +41,11 @@ def test_closing_in_the_middle_unlocks_the_file(
     cursor = leave_open(tmp_path / "w.db", factory)
     assert is_locked(tmp_path / "w.db") is locked
     del cursor
+
+
+async def test_a_connection_that_failed_leaves_no_thread(tmp_path: Path) -> None:
+    """Its last word for the loop would be a traceback in a program that has closed the loop by then."""
+    before = set(threading.enumerate())
+    with pytest.raises(sqlite3.OperationalError):
+        await connect_sqlite(tmp_path)
+    assert not [each for each in set(threading.enumerate()) - before if "_connection_worker" in each.name]

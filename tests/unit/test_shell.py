@@ -71,10 +71,14 @@ async def test_input_directory_and_environment(monkeypatch: pytest.MonkeyPatch) 
     assert (await run(Shell("cat"))).printed == []
 
 
+LAST = "Its last output:\n"
+
+
 @pytest.mark.parametrize(
     ("shell", "message", "code", "signal"),
     [
-        (Shell("echo oh; exit 3"), "'echo oh; exit 3' ended with exit code 3; its last output:\noh\n", 3, None),
+        (Shell("echo oh; exit 3"), "'echo oh; exit 3' ended with exit code 3: oh", 3, None),
+        (Shell("echo a; echo b; exit 3"), f"'echo a; echo b; exit 3' ended with exit code 3: b\n{LAST}a\nb\n", 3, None),
         (Shell("exit 0", ok_codes=[1]), "'exit 0' ended with exit code 0; it printed nothing", 0, None),
         (Shell("kill -9 $$"), "'kill -9 $$' was ended by SIGKILL; it printed nothing", None, 9),
         (Shell(["no-such", "{n}"]), "['no-such', '{n}'] can't be started: No such file or directory", None, None),

@@ -11,7 +11,10 @@ from awfe.domain.records import Plan, PlannedStep, Workflow
 if TYPE_CHECKING:
     from awfe.engine import Engine
 
-_PLANNED = ("run", "restart", "skip", "pause", "stop", "rollback", "delete")
+_ANSWERS = ("approve", "reject")
+_PLANNED = (*_ANSWERS, "run", "restart", "skip", "pause", "stop", "rollback", "delete")
+_RUN = ("run", "restart", "rollback")
+_SAYS = {"approve": "says yes", "reject": "says no: the step fails", "skip": "passes over the current step"}
 _DOES = {"run": "runs", "undo": "undoes"}
 
 
@@ -39,9 +42,9 @@ def offers(seat: Seat, workflow: Workflow, planned: Mapping[str, Plan]) -> list[
         found.insert(1, Offer(f"{seat.command('context', 'set', name)} KEY=VALUE", "changes the context first"))
     if planned["restart"].allowed and step is not None and (step.changes.set or step.changes.unset):
         found.insert(1, Offer(f"{commands['restart']} --keep-context", "the same, with what the step had changed"))
-    if step is not None and step.state == "waiting" and step.signal:
+    if step is not None and step.state == "waiting" and step.signal and not planned["approve"].allowed:
         found.insert(0, Offer(f"{seat.command('signal', name, step.signal)} PAYLOAD", "is what it waits for"))
-    refused = [verb for verb, plan in planned.items() if not plan.allowed]
+    refused = [verb for verb, plan in planned.items() if not plan.allowed and verb not in _ANSWERS]
     if refused and found:
         why = seat.command("plan", "VERB", name)
         found.append(Offer(why, f"tells why {', '.join(refused)} {'is' if len(refused) == 1 else 'are'} refused"))
@@ -56,19 +59,16 @@ def _acts(plan: Plan) -> bool:
 def _effect(plan: Plan) -> str:
     done = [
         f"{says} step{'s' if len(chosen) > 1 else ''} {numbers(chosen)}"
-        for action, says in _DOES.items()
+        for action, says in (_DOES.items() if plan.verb in _RUN else ())
         if (chosen := [step for step in plan.steps if step.action == action])
     ]
-    if plan.verb == "skip" and _passes_over(plan):
-        done = ["passes over the current step"]
+    if plan.verb == "rollback" and not done:
+        done = ["undoes nothing"]
+    if plan.verb in _SAYS:
+        done = [_SAYS[plan.verb]]
     if plan.leads_to is None:
         return "removes it for good"
     return f"{', '.join(done)} → {plan.leads_to}".strip()
-
-
-def _passes_over(plan: Plan) -> bool:
-    """Say whether a plan passes over a step."""
-    return any(step.action == "skip" for step in plan.steps)
 
 
 def numbers(steps: list[PlannedStep]) -> str:

@@ -2,22 +2,21 @@
 
 import asyncio
 import inspect
+import shlex
 import sys
-import threading
-from collections.abc import Coroutine, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 import awfe
 from awfe.cli import care, context, files, listing, planning, running, show, verbs, watching
 from awfe.cli.asking import Declined
 from awfe.cli.exits import INTERRUPTED, Exit, code_of, plain
 from awfe.cli.out import Out
-from awfe.cli.seat import sit
-from awfe.errors import AwfeError, StoreUnavailable
+from awfe.cli.seat import Here, sit
+from awfe.errors import AwfeError
 
-T = TypeVar("T")
 _HELP = """Persisted workflows: run them, see where they stand, mend them, go on.
 
 Exit codes: 0 done, 1 error, 2 usage, 3 a step failed, 4 halted, 5 locked, 6 wrong state, 7 not found."""
@@ -66,9 +65,13 @@ for _app, _group, _name, _function in (
 
 
 @app.command(group=_CARE)
-def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
+def completion(shell: Literal["bash", "zsh", "fish"], *, seat: Here) -> None:
     """Print the completion script of a shell: `source <(awfe completion bash)`."""
-    sys.stdout.write(app.meta.generate_completion(prog_name="awfe", shell=shell))
+    script = app.meta.generate_completion(prog_name="awfe", shell=shell)
+    if seat.out.as_json:
+        seat.out.document({"shell": shell, "script": script})
+    else:
+        sys.stdout.write(script)
 
 
 @app.meta.default
@@ -82,30 +85,25 @@ def _launch(
     actor: Annotated[str | None, Parameter(help="Who does it, for the history; else who is logged in.")] = None,
 ) -> int:
     command, bound, injected = app.parse_args(tokens, exit_on_error=False, print_error=False)
-    extra = {}
-    if "seat" in injected:
-        extra["seat"] = sit(db, modules or [], actor, as_json=as_json)
+    seat = sit(db, modules or [], actor, as_json=as_json) if "seat" in injected else None
+    extra = {} if seat is None else {"seat": seat}
     result = command(*bound.args, **bound.kwargs, **extra)
     if inspect.iscoroutine(result):
-        result = asyncio.run(_to_the_end(result))
-    return int(result or 0)
-
-
-async def _to_the_end(command: Coroutine[Any, Any, T]) -> T:
-    try:
-        return await command
-    except StoreUnavailable:
-        # aiosqlite does not wait for the thread of a connection that failed, which has a last word for this loop.
-        async with asyncio.timeout(1):
-            while any("_connection_worker" in thread.name for thread in threading.enumerate()):  # noqa: ASYNC110 - a thread that tells nobody
-                await asyncio.sleep(0.01)
-        raise
+        result = asyncio.run(result)
+    code = int(result or 0)
+    return max(code, Exit.ERROR) if seat is not None and seat.out.is_lost else code
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
     # Known before the rest can be parsed: a program also wants to read what was wrong with that.
     out = Out(as_json="--json" in arguments)
+    code = _done(out, arguments)
+    out.flush()
+    return max(code, Exit.ERROR) if out.is_lost else code
+
+
+def _done(out: Out, arguments: Sequence[str]) -> int:
     try:
         code: Any = app.meta(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         return int(code or 0)
@@ -123,13 +121,31 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         out.note("interrupted")
         return INTERRUPTED
-    finally:
+    except OSError as error:
+        # Of standard output, when cyclopts prints; of a directory that is gone.
         out.flush()
+        if not out.is_lost:
+            out.note(str(error))
+        return Exit.ERROR
+
+
+def _said(error: CycloptsError) -> str:
+    """Return what is wrong with a command line; where cyclopts speaks of its own affairs, in other words."""
+    argument, command = error.argument, " ".join(error.command_chain or ())
+    if type(error) is MissingArgumentError and argument is not None:
+        if argument.index is not None and argument.name:
+            return f"{command!r} needs {argument.name.removeprefix('--').upper()}"
+        if argument.tokens or error.keyword:
+            return f"{error.keyword or argument.name} needs a value"
+        return f"{command!r} needs {argument.name}"
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"{command!r} takes no more words: {shlex.join(error.unused_tokens)}"
+    return str(error).strip()
 
 
 def _misread(out: Out, error: CycloptsError) -> int:
     """Tell why a command line can't be read."""
-    message = str(error).strip()
+    message = _said(error)
     if out.as_json:
         told = {"type": type(error).__name__, "message": message, "workflow": None, "exit": Exit.USAGE}
         out.document({"error": told, "exit": Exit.USAGE})

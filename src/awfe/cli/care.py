@@ -7,7 +7,7 @@ from rich.text import Text
 
 import awfe
 from awfe.cli import looks
-from awfe.cli.exits import Exit, code_of
+from awfe.cli.exits import Exit
 from awfe.cli.seat import Here, Seat
 from awfe.errors import AwfeError
 from awfe.settings import Settings
@@ -43,6 +43,7 @@ async def check(*, seat: Here) -> Exit:
 
 async def upgrade(*, seat: Here) -> Exit:
     """Create the tables where there are none, and bring older ones to the version that this awfe needs."""
+    seat.expect_file(creates=True)
     settings = _settings(seat)
     before = await awfe.migrate(seat.config.url, settings=settings)
     tables = await _health().tables(seat.config.url, settings)
@@ -62,17 +63,9 @@ def _told(seat: Seat, tables: "Tables", text: str) -> Exit:
 
 async def doctor(*, seat: Here) -> Exit:
     """Look at the database, its durability, clock and locks: what is wrong, and how to mend it."""
-    findings: list[Finding] = []
-    try:
-        findings = await _health().examine(seat.config.url, _settings(seat))
-        if any(each.what == "schema" and each.advice is None for each in findings):
-            findings += await _workflows(seat)
-    except AwfeError as error:
-        if seat.out.as_json:
-            raise
-        _table(seat, findings)
-        seat.out.note(str(error))
-        return code_of(error)
+    findings: list[Finding] = await _health().examine(seat.config.url, _settings(seat))
+    if any(each.what == "schema" and each.advice is None for each in findings):
+        findings += await _workflows(seat)
     is_well = all(each.advice is None for each in findings)
     code = Exit.DONE if is_well else Exit.ERROR
     if seat.out.as_json:
@@ -85,8 +78,11 @@ async def doctor(*, seat: Here) -> Exit:
 
 async def _workflows(seat: Seat) -> "list[Finding]":
     finding = _health().Finding
-    async with seat.engine() as engine:
-        stats = await engine.stats()
+    try:
+        async with seat.engine() as engine:
+            stats = await engine.stats()
+    except AwfeError as error:
+        return [finding("engine", str(error), "no command works before this is mended")]
     counted = ", ".join(f"{count} {state}" for state, count in stats.items() if count) or "none"
     return [finding("engine", "opens"), finding("workflows", counted)]
 

@@ -4,6 +4,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ class Config:
     def url(self) -> str:
         """The database's URL; raises `ConfigError` where nobody named one."""
         if self.database is None:
-            msg = f'no database: give --db URL, or set {VARIABLE}, or write database = "URL" into awfe.toml'
+            ways = f'set {VARIABLE}, or write database = "URL" into awfe.toml'
+            msg = f"no database: give --db URL, such as sqlite:///awfe.db, or {ways}"
             raise ConfigError(msg)
         return self.database
 
@@ -59,9 +61,15 @@ def _nearest(start: Path) -> tuple[Path | None, dict[str, Any]]:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    text = ""
     try:
-        return tomllib.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = file.read_text("utf-8")
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line, key, said = import_module("awfe.runbooks.wording").of_toml(text, error)
+        msg = f"{file}:{line}: {f'{key}: ' if key else ''}this is not TOML: {said}"
+        raise ConfigError(msg) from error
+    except (OSError, UnicodeDecodeError) as error:
         msg = f"{file}: can't be read: {error}"
         raise ConfigError(msg) from error
 

@@ -46,7 +46,7 @@ async def set_(workflow: str, *pairs: str, reason: Reason = None, seat: Here) ->
         async def act(name: str) -> Workflow:
             return await engine.update_context(name, given, **seat.by(reason))
 
-        return await bulk.each(seat.out, [workflow], "set", act)
+        return await bulk.each(engine, seat.out, [workflow], "context changed", act)
 
 
 async def unset(workflow: str, *keys: str, reason: Reason = None, seat: Here) -> Exit:
@@ -59,4 +59,4 @@ async def unset(workflow: str, *keys: str, reason: Reason = None, seat: Here) ->
         async def act(name: str) -> Workflow:
             return await engine.update_context(name, {}, keys, **seat.by(reason))
 
-        return await bulk.each(seat.out, [workflow], "unset", act)
+        return await bulk.each(engine, seat.out, [workflow], "context changed", act)

@@ -1,5 +1,6 @@
 """Commands that take a runbook: a file that becomes a workflow, or is only checked."""
 
+import shlex
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from awfe.cli import values
+from awfe.cli import looks, names, values
 from awfe.cli.exits import Exit
 from awfe.cli.seat import Here, Reason, Seat, Sets
 from awfe.errors import InvalidInput, WorkflowExists
@@ -15,22 +16,31 @@ from awfe.errors import InvalidInput, WorkflowExists
 if TYPE_CHECKING:
     from awfe.domain.records import Workflow
     from awfe.engine import Engine
-    from awfe.runbooks import Made
+    from awfe.runbooks import Made, Runbook
 
-SUFFIXES = (".yaml", ".yml", ".toml")
 Name = Annotated[str | None, Parameter(name="--name", help="The workflow's name; else the one that the file gives.")]
 
 
 def is_file(word: str) -> bool:
     """Say whether a word of a command line is a runbook, and not the name of a workflow."""
-    return word.endswith(SUFFIXES) and Path(word).is_file()
+    return word.endswith(names.SUFFIXES) and Path(word).is_file()
 
 
-def make(seat: Seat, file: str, name: str | None, sets: Sequence[str]) -> "Made":
-    """Read a runbook, and return the workflow that it makes; raises `InvalidInput`, with all that is wrong."""
+def make(seat: Seat, file: str, name: str | None, sets: Sequence[str]) -> "tuple[Made, Seat]":
+    """Read a runbook, and return the workflow that it makes, and a seat whose commands know its steps.
+
+    Raises `InvalidInput`, with all that is wrong.
+    """
     given = values.texts(sets)
     seat.reach_modules()
-    return _runbooks().load(file).make(name, given)  # type: ignore[no-any-return]  # see there
+    runbook: Runbook = _runbooks().load(file)
+    try:
+        return runbook.make(name, given), seat.importing(runbook.modules)
+    except InvalidInput as error:
+        if not (missing := [each.name for each in runbook.inputs if each.required and each.name not in given]):
+            raise
+        msg = f"{error}\nadd {' '.join(f'--set {shlex.quote(each)}=…' for each in missing)}"
+        raise InvalidInput(msg) from error
 
 
 def _runbooks() -> Any:
@@ -58,14 +68,19 @@ async def create(
 ) -> Exit:
     """Create a workflow of a runbook, a file of YAML or TOML."""
     values.when(at)
-    made = make(seat, file, name, set_ or ())
-    async with seat.engine() as engine:
+    made, seat = make(seat, file, name, set_ or ())
+    async with seat.engine(creates=True) as engine:
         workflow = await save(engine, seat, made, reason, at)
     if seat.out.as_json:
         seat.out.document(workflow.to_dict())
     else:
-        seat.out.line(f"{workflow.name}: created, {len(workflow.steps)} steps")
-        seat.out.hint(seat.command("run", workflow.name), "run it:")
+        steps = len(workflow.steps)
+        seat.out.line(f"{workflow.name}: created, {steps} step{'s' if steps > 1 else ''}")
+        if at is None:
+            seat.out.hint(seat.command("run", workflow.name), "run it:")
+        else:
+            due = looks.moment(workflow.scheduled_at)
+            seat.out.hint(seat.command("recover"), f"it is due at {due}, and started then by:")
     return Exit.DONE
 
 

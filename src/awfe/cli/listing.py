@@ -4,7 +4,6 @@ import json
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.table import Table
 
 from awfe import checks
 from awfe.cli import looks, names
@@ -51,7 +50,7 @@ async def list_(
     return Exit.DONE
 
 
-def summary_table(found: list[WorkflowSummary]) -> Table:
+def summary_table(found: list[WorkflowSummary]) -> looks.Rows:
     """Return workflows as a table."""
     return looks.table(
         _HEADINGS,

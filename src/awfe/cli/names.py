@@ -1,17 +1,24 @@
 """Which workflows a command line means: names, globs, states."""
 
+import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from awfe import checks
-from awfe.domain.records import WorkflowSummary
-from awfe.errors import InvalidInput, WorkflowNotFound
+from awfe.domain.records import Workflow, WorkflowSummary
+from awfe.errors import AwfeError, InvalidInput, StepNotFound, WorkflowNotFound
 
 if TYPE_CHECKING:
     from awfe import Engine
 
+T = TypeVar("T")
+# The ends of the names of runbooks.
+SUFFIXES = (".yaml", ".yml", ".toml")
 _PAGE = 500
+_FEW = 3
 _MAGIC = frozenset("*?[")
 
 
@@ -27,6 +34,28 @@ async def summaries(
             if not wanted or each.state in wanted:
                 yield each
         after = page[-1].name
+
+
+async def explained(engine: "Engine", end: T) -> T | AwfeError:
+    """Return what a command came to; an error says, too, which workflows there are, or how its steps are found."""
+    with suppress(AwfeError):  # an engine that is closed knows no more
+        if isinstance(end, StepNotFound):
+            options = " ".join(f"--import {module}" for module in unknown_modules(await engine.get(end.workflow)))
+            return StepNotFound(end.workflow, f"{end}\nadd {options}")
+        if isinstance(end, WorkflowNotFound) and not _MAGIC.intersection(name := end.workflow):
+            near = [each.name for each in await engine.list(None, name[:1], _PAGE)]
+            close = [each for each in near if each.startswith(name)][:_FEW] or get_close_matches(name, near, _FEW)
+            meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+            file = ", and no such file" if name.endswith(SUFFIXES) else ""
+            return WorkflowNotFound(name, f"{end}{file}{meant}")
+    return end
+
+
+def unknown_modules(workflow: Workflow) -> list[str]:
+    """Return the modules of a workflow's steps that are not imported here; a name of a step's own does not tell it."""
+    impls = (step.impl.partition(":") for step in workflow.steps)
+    found = dict.fromkeys(module for module, colon, _ in impls if colon and module not in sys.modules)
+    return list(found) or ["MODULE"]
 
 
 def is_one(given: Sequence[str], states: Sequence[str] | None) -> bool:

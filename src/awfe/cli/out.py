@@ -15,12 +15,16 @@ _KEPT = "\n\t"
 
 
 class Out:
-    """Standard output and standard error; a reader that has gone away, as `head` does, ends nothing."""
+    """Standard output and standard error; a reader that has gone away, as `head` does, ends nothing.
+
+    `is_gone` says that nobody reads any more, `is_lost` that it is for another reason, such as a full disk.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         """Print to the streams of this process."""
         self.as_json = as_json
         self.is_gone = False
+        self.is_lost = False
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a locale may have no ✓
@@ -69,11 +73,16 @@ class Out:
             stream.write(text)
             stream.flush()
         except BrokenPipeError:
-            self.leave(stream)
+            self._leave(stream)
+        except OSError as error:
+            self._leave(stream)
+            if stream is sys.stdout:
+                self.is_lost = True
+                self.note(f"standard output can't be written: {error.strerror}")
 
-    def leave(self, stream: IO[str]) -> None:
+    def _leave(self, stream: IO[str]) -> None:
         """Write to nowhere from now on."""
-        self.is_gone = True
+        self.is_gone = self.is_gone or stream is sys.stdout
         # What Python still keeps for this stream goes nowhere, so that it does not complain at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -51,11 +51,15 @@ async def plan(
         arguments.setdefault("values", {})
     async with seat.engine() as engine:
         found = await engine.plan(workflow, called, **arguments)
+        if found.error == "StepNotFound":
+            seat = seat.importing(names.unknown_modules(await engine.get(workflow)))
     if seat.out.as_json:
         seat.out.document(found.to_dict())
     else:
         for line in found.lines():
             seat.out.line(line)
+        if found.error == "StepNotFound":
+            seat.out.hint(seat.command("plan", verb, workflow))
     return Exit.DONE if found.allowed else refusal(found.error)
 
 
@@ -97,7 +101,7 @@ async def reset(
 
         chosen = await names.chosen(engine, workflows, state)
         await agreed(seat, engine, chosen, "reset", yes=yes or from_step is None, **how)
-        return await bulk.each(seat.out, chosen, "reset", act)
+        return await bulk.each(engine, seat.out, chosen, "reset", act)
 
 
 async def delete(*workflows: str, state: States = None, yes: Yes = False, reason: Reason = None, seat: Here) -> Exit:
@@ -109,7 +113,7 @@ async def delete(*workflows: str, state: States = None, yes: Yes = False, reason
 
         chosen = await names.chosen(engine, workflows, state)
         await agreed(seat, engine, chosen, "delete", yes=yes)
-        return await bulk.each(seat.out, chosen, "deleted", act)
+        return await bulk.each(engine, seat.out, chosen, "deleted", act)
 
 
 async def purge(

@@ -61,8 +61,10 @@ class Lines:
             self._begins(event, step)
         elif event.cause.startswith("step_"):
             took = f" after {looks.span(self._began.get(name), event.at)}" if name in self._began else ""
-            error = f": {event.error.first_line}" if event.error is not None else ""
-            self._out.line(f"{self._label(name, step)} {event.cause.removeprefix('step_')}{took}{error}")
+            about = f": {event.error.first_line}" if event.error is not None else ""
+            if event.cause is Cause.STEP_WAITING and event.reason:
+                about = f", for {_awaited(event.reason)}; see awfe show {name}"
+            self._out.line(f"{self._label(name, step)} {event.cause.removeprefix('step_')}{took}{about}")
             forward = event.cause in (Cause.STEP_COMPLETED, Cause.STEP_SKIPPED)
             if forward and event.after is WorkflowState.RUNNING and step < len(self._steps[name]):
                 self._begins(event, step + 1)
@@ -189,7 +191,7 @@ def row(step: WorkflowStep) -> tuple[str | Text, ...]:
     """Return a line of a table of steps."""
     about = step.error.first_line if step.error is not None else ""
     if step.state == "waiting":
-        what = [f"for {step.signal}"] if step.signal else []
+        what = [f"for {_awaited(step.signal)}"] if step.signal else []
         what += [f"until {looks.moment(step.due_at)}"] if step.due_at else []
         about = " ".join(what)
     is_over = step.state != "running"
@@ -201,3 +203,7 @@ def row(step: WorkflowStep) -> tuple[str | Text, ...]:
         "" if is_over and step.ended_at is None else looks.span(step.started_at, step.ended_at if is_over else None),
         about,
     )
+
+
+def _awaited(signal: str) -> str:
+    return "an approval" if signal.startswith("awfe.approval.") else signal

@@ -40,9 +40,13 @@ async def run(
     """
     books = [word for word in workflows if files.is_file(word)]
     if (name is not None or set_) and len(books) != 1:
-        msg = f"--name and --set are for one runbook: {len(books)} files are given"
+        msg = f"--name and --set are for one runbook, and {len(books) or 'none'} are given"
+        msg += "" if books else "; what is saved already is changed by 'awfe context set'"
         raise InvalidInput(msg)
-    made = [files.make(seat, file, name, set_ or ()) for file in books]
+    made = []
+    for file in books:
+        one, seat = files.make(seat, file, name, set_ or ())
+        made.append(one)
     others = [word for word in workflows if word not in books]
 
     async def choose(engine: "Engine") -> list[str]:
@@ -52,25 +56,26 @@ async def run(
     def begin(engine: "Engine", name: str) -> Awaitable[Workflow]:
         return engine.run(name, **seat.by(reason))
 
-    return await outlast(seat, choose, begin, alone=names.is_one(workflows, state))
+    return await outlast(seat, choose, begin, alone=names.is_one(workflows, state), creates=bool(made))
 
 
-async def outlast(seat: Seat, choose: Choose, begin: Begin, *, alone: bool) -> Exit:
+async def outlast(seat: Seat, choose: Choose, begin: Begin, *, alone: bool, creates: bool = False) -> Exit:
     """Let workflows run, show how they do, and return when all rest."""
     screen = Board(seat.out) if alone and seat.out.is_terminal else Lines(seat.out)
-    results = Results(seat.out, "done")
-    async with seat.engine(redirect=screen.output) as engine:
+    results = Results(seat.out)
+    async with seat.engine(creates=creates, redirect=screen.output) as engine:
         engine.observer(screen.event)
         known: list[Workflow] = []
         for name in await choose(engine):
             try:
                 known.append(await engine.get(name))
             except AwfeError as error:
-                results.bad(name, error)
+                results.bad(name, await names.explained(engine, error))
         async with screen:
             await screen.begin(engine, known)
             ended = await Runs(engine, screen, seat.by).outlast([each.name for each in known], begin)
             await screen.finish()
+        ended = {name: await names.explained(engine, end) for name, end in ended.items()}
     for name, end in ended.items():
         if isinstance(end, AwfeError):
             results.bad(name, end)

@@ -6,17 +6,19 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 import awfe
-from awfe.cli import config
+from awfe.cli import config, names
 from awfe.cli.out import Out
+from awfe.errors import ConfigError, StepNotFound, WorkflowNotFound
 
 if TYPE_CHECKING:
     from awfe import Engine
@@ -41,23 +43,47 @@ class Seat:
     typed: tuple[str, ...] = ()
 
     @asynccontextmanager
-    async def engine(self, **settings: Any) -> AsyncIterator["Engine"]:
-        """Give an open engine; what it warns of is a note."""
+    async def engine(self, *, creates: bool = False, **settings: Any) -> AsyncIterator["Engine"]:
+        """Give an open engine.
+
+        Raises `ConfigError` where a file of SQLite is not there, unless the command `creates` something: in a file that
+        was made by a slip of the pen nobody finds anything.
+        """
         modules = self.config.modules
         if modules:
             self.reach_modules()
-        log = logging.getLogger("awfe")
-        log.propagate = False
-        log.handlers = [_Handler(self.out)]
         given = {"step_modules": modules} if modules else {}
+        self.expect_file(creates=creates)
         async with awfe.Engine(self.config.url, **{**self.config.settings, **given, **settings}) as engine:
-            yield engine
+            try:
+                yield engine
+            except (WorkflowNotFound, StepNotFound) as error:
+                raise await names.explained(engine, error) from error
+
+    def expect_file(self, *, creates: bool) -> None:
+        """Raise `ConfigError` where a file of SQLite is not there, or where none can be made."""
+        urls = import_module("awfe.urls")  # it brings SQLAlchemy, which `awfe --help` does without
+        resolved = urls.resolve(self.config.url)
+        if not urls.is_missing_file(resolved):
+            return
+        where = f"{urls.shown(resolved)} (from {self.config.source})"
+        if not Path(resolved.database).parent.is_dir():
+            msg = f"{where}: there is no directory {str(Path(resolved.database).parent)!r}; make it, or name another"
+            raise ConfigError(msg)
+        if not creates:
+            msg = f"{where}: there is no such file; create it: {self.command('db', 'upgrade')}"
+            raise ConfigError(msg)
 
     def reach_modules(self) -> None:
         """Let modules be found in the current directory, as `python -m` does."""
         here = str(Path.cwd())
         if here not in sys.path:
             sys.path.insert(0, here)
+
+    def importing(self, modules: Iterable[str]) -> "Seat":
+        """Return a seat whose commands import these, too."""
+        more = (module for module in modules if module not in self.config.modules)
+        return replace(self, typed=(*self.typed, *(word for module in more for word in ("--import", module))))
 
     def command(self, *words: str) -> str:
         """Return a command to type: with the options that were typed now, but no password."""
@@ -69,12 +95,15 @@ class Seat:
 
 
 def sit(db: str | None, modules: list[str], actor: str | None, *, as_json: bool) -> Seat:
-    """Return the seat for the options of a command line."""
+    """Return the seat for the options of a command line; what awfe warns of is a note."""
     # What stands before an @ or after a ? may be a password: whoever typed it knows what to type.
     typed = ("--db", db) if db is not None and not {"@", "?"}.intersection(db) else ()
     imported = (word for module in modules for word in ("--import", module))
-    found = config.load(db, modules, os.environ, Path.cwd())
-    return Seat(found, Out(as_json=as_json), actor or login(), (*typed, *imported))
+    found, out = config.load(db, modules, os.environ, Path.cwd()), Out(as_json=as_json)
+    log = logging.getLogger("awfe")
+    log.propagate = False
+    log.handlers = [_Handler(out)]
+    return Seat(found, out, actor or login(), (*typed, *imported))
 
 
 def login() -> str:

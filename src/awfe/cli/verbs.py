@@ -20,7 +20,7 @@ async def pause(*workflows: str, state: States = None, reason: Reason = None, se
         async def act(name: str) -> None:
             await engine.pause(name, **seat.by(reason))
 
-        return await bulk.each(seat.out, await names.chosen(engine, workflows, state), "will pause", act)
+        return await bulk.each(engine, seat.out, await names.chosen(engine, workflows, state), "will pause", act)
 
 
 async def stop(
@@ -36,7 +36,7 @@ async def stop(
         async def act(name: str) -> None:
             await engine.stop(name, grace, **seat.by(reason))
 
-        return await bulk.each(seat.out, await names.chosen(engine, workflows, state), "will stop", act)
+        return await bulk.each(engine, seat.out, await names.chosen(engine, workflows, state), "will stop", act)
 
 
 async def skip(
@@ -53,7 +53,7 @@ async def skip(
         async def act(name: str) -> Workflow:
             return await engine.skip(name, context=context, **seat.by(reason))
 
-        return await bulk.each(seat.out, await names.chosen(engine, workflows, state), "skipped", act)
+        return await bulk.each(engine, seat.out, await names.chosen(engine, workflows, state), "skipped", act)
 
 
 async def signal(
@@ -71,7 +71,7 @@ async def signal(
         async def act(name: str) -> None:
             await engine.signal(name, topic, sent, **seat.by(reason))
 
-        return await bulk.each(seat.out, [workflow], "signal stored", act)
+        return await bulk.each(engine, seat.out, [workflow], "signal stored", act)
 
 
 async def approve(*workflows: str, reason: Reason = None, state: States = None, seat: Here) -> Exit:
@@ -81,7 +81,7 @@ async def approve(*workflows: str, reason: Reason = None, state: States = None, 
         async def act(name: str) -> None:
             await engine.approve(name, actor=seat.actor, comment=reason)
 
-        return await bulk.each(seat.out, await names.chosen(engine, workflows, state), "approved", act)
+        return await bulk.each(engine, seat.out, await names.chosen(engine, workflows, state), "approved", act)
 
 
 async def reject(*workflows: str, reason: Reason = None, state: States = None, seat: Here) -> Exit:
@@ -91,4 +91,4 @@ async def reject(*workflows: str, reason: Reason = None, state: States = None, s
         async def act(name: str) -> Workflow:
             return await engine.reject(name, actor=seat.actor, comment=reason)
 
-        return await bulk.each(seat.out, await names.chosen(engine, workflows, state), "rejected", act)
+        return await bulk.each(engine, seat.out, await names.chosen(engine, workflows, state), "rejected", act)

@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -13,13 +15,13 @@ from awfe import checks
 from awfe.cli import looks
 from awfe.cli.exits import Exit
 from awfe.cli.listing import summary_table
-from awfe.cli.out import Out
+from awfe.cli.out import Out, clean
 from awfe.cli.progress import Lines
 from awfe.cli.running import Runs
-from awfe.cli.seat import Here, Reason
+from awfe.cli.seat import Here, Reason, Seat
 from awfe.domain.records import Workflow, WorkflowSummary
 from awfe.domain.states import WorkflowState
-from awfe.errors import InvalidInput
+from awfe.errors import InvalidInput, StoreUnavailable
 
 if TYPE_CHECKING:
     from awfe import Engine
@@ -37,23 +39,38 @@ async def watch(
     once: Annotated[bool, Parameter(negative=(), help="Look once.")] = False,
     seat: Here,
 ) -> Exit:
-    """Watch all workflows, the most urgent first, until Ctrl-C. Without a terminal: a line for each change."""
+    """Watch all workflows, the most urgent first, until Ctrl-C. Without a terminal: a line for each change.
+
+    A database that goes away meanwhile is told, and asked again.
+    """
     checks.seconds("interval", interval)
     if interval <= 0:
         msg = f"interval={interval:g}: give seconds, above 0"
         raise InvalidInput(msg)
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
-    async with seat.engine() as engine:
-        if once or not seat.out.is_terminal:
-            await _lines(engine, seat.out, prefix, None if once else interval, ended)
-        else:
-            with Live(console=seat.out.console, screen=True, auto_refresh=False) as live:
-                while not ended.is_set():
-                    found = await _look(engine, prefix, seat.out.console.height - _FRAME)
-                    live.update(picture(found, await engine.stats()), refresh=True)
-                    await _sleep(interval, ended)
+    looking = asyncio.ensure_future(_watch(seat, prefix, None if once else interval))
+    # Also in the middle of a look at a database that does not answer.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, looking.cancel)
+    await asyncio.wait([looking])
+    if not looking.cancelled():
+        looking.result()
     return Exit.DONE
+
+
+async def _watch(seat: Seat, prefix: str, interval: float | None) -> None:
+    async with seat.engine() as engine:
+        if interval is None or not seat.out.is_terminal:
+            await _lines(engine, seat.out, prefix, interval)
+            return
+        with Live(console=seat.out.console, screen=True, auto_refresh=False) as live:
+            shown: RenderableType = Text("")
+            while True:
+                try:
+                    found = await _look(engine, prefix, seat.out.console.height - _FRAME)
+                    shown = picture(found, Counter(each.state for each in found) if prefix else await engine.stats())
+                    live.update(shown, refresh=True)
+                except StoreUnavailable as error:
+                    live.update(Group(Text(clean(str(error)), "bold red"), Text(""), shown), refresh=True)
+                await asyncio.sleep(interval)
 
 
 async def _look(engine: "Engine", prefix: str, room: int) -> list[WorkflowSummary]:
@@ -64,7 +81,7 @@ async def _look(engine: "Engine", prefix: str, room: int) -> list[WorkflowSummar
     return found
 
 
-def picture(found: list[WorkflowSummary], stats: dict[WorkflowState, int]) -> RenderableType:
+def picture(found: list[WorkflowSummary], stats: Mapping[WorkflowState, int]) -> RenderableType:
     """Return what `watch` shows on a terminal."""
     counts = Text("  ").join(
         Text.assemble((str(stats[state]), "bold"), " ", looks.state(state))
@@ -76,10 +93,17 @@ def picture(found: list[WorkflowSummary], stats: dict[WorkflowState, int]) -> Re
     return Group(counts, Text(""), summary_table(found), *foot)
 
 
-async def _lines(engine: "Engine", out: Out, prefix: str, interval: float | None, ended: asyncio.Event) -> None:
+async def _lines(engine: "Engine", out: Out, prefix: str, interval: float | None) -> None:
     known: dict[str, WorkflowSummary] = {}
-    while not ended.is_set() and not out.is_gone:
-        found = {each.name: each for each in await _look(engine, prefix, _PIPED)}
+    while not out.is_gone:
+        try:
+            found = {each.name: each for each in await _look(engine, prefix, _PIPED)}
+        except StoreUnavailable as error:
+            if interval is None:
+                raise
+            out.note(str(error))
+            await asyncio.sleep(interval)
+            continue
         changed = [each for name, each in found.items() if known.get(name) != each]
         if out.as_json:
             for each in changed:
@@ -95,15 +119,7 @@ async def _lines(engine: "Engine", out: Out, prefix: str, interval: float | None
         known = found
         if interval is None:
             return
-        await _sleep(interval, ended)
-
-
-async def _sleep(seconds: float, ended: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await ended.wait()
-    except TimeoutError:
-        return
+        await asyncio.sleep(interval)
 
 
 async def recover(*, reason: Reason = None, seat: Here) -> Exit:

@@ -9,12 +9,12 @@ from awfe.domain import verbs
 from awfe.domain.decide import Halt
 from awfe.domain.moves import NOBODY, By, Head
 from awfe.domain.records import Recovered
-from awfe.domain.states import ACTIVE, Verb, WorkflowState
+from awfe.domain.states import ACTIVE, Verb, WorkflowState, allowed_in
 from awfe.errors import InvalidState, StepNotFound, WorkflowCorrupt, WorkflowLocked, WorkflowNotFound
 from awfe.execution import endings
 from awfe.execution.attaching import Attaching
 from awfe.execution.control import TAKEN, Control
-from awfe.execution.course import back, forward
+from awfe.execution.course import back, forward, load
 from awfe.execution.crew import Crew
 from awfe.execution.gate import Gate
 from awfe.execution.lookout import Lookout
@@ -181,6 +181,12 @@ class Steering:
             if settled.owner is not None:
                 raise
         return await act()
+
+    async def expect_steps(self, name: str, verb: Verb) -> None:
+        """Raise `StepNotFound` where a verb that a run follows is allowed, and a step has no class here."""
+        head, specs = await self._crew.reads.with_steps(name)
+        if head.state in allowed_in(verb):
+            load(name, specs)
 
     async def change(self, name: str, make: Make, *, with_unsaved: bool = False) -> None:
         """Change a workflow at rest."""

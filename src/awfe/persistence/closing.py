@@ -1,11 +1,19 @@
 """Connections that end for certain, in whatever state they are."""
 
+import asyncio
 import sqlite3
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
+
+from awfe.shielding import to_the_end
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+_LAST_WORD: Final = 1.0
 
 
 class SQLiteConnection(sqlite3.Connection):
@@ -16,6 +24,23 @@ class SQLiteConnection(sqlite3.Connection):
         if self.in_transaction:
             self.rollback()
         super().close()
+
+
+async def connect_sqlite(*given: Any, **arguments: Any) -> "aiosqlite.Connection":
+    """Connect as aiosqlite does, but leave nothing of a connection that failed.
+
+    Its thread has a last word for the loop, which a program that ends with this error has closed by then.
+    """
+    import aiosqlite  # noqa: PLC0415 - only who uses SQLite needs it
+
+    connection = aiosqlite.connect(*given, **arguments)
+    thread = connection._thread  # noqa: SLF001 - it has no public name
+    thread.daemon = True  # as SQLAlchemy makes those that it connects itself
+    try:
+        return await connection
+    except BaseException:
+        await to_the_end(asyncio.to_thread(thread.join, _LAST_WORD))
+        raise
 
 
 def close_for_certain(dialect: Any) -> None:

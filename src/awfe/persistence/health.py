@@ -5,13 +5,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe.errors import SchemaOutdated
+from awfe import urls
+from awfe.errors import ConfigError, SchemaOutdated, StoreUnavailable
 from awfe.persistence import schema
 from awfe.persistence.session import Database
 from awfe.settings import Settings
@@ -122,6 +122,11 @@ _VALUES: Final[dict[str, tuple[_Value, ...]]] = {
         ),
     ),
 }
+_REJECTED: Final = "give the user, password and database that the server knows, or have the user granted its rights"
+_AWAY: Final[dict[str, str]] = {
+    "sqlite": "name another file, or restore this one from a backup, in a directory that you may write to",
+    **dict.fromkeys(("mysql", "postgresql"), "start the server, or mend its host and port, or the network to it"),
+}
 _CLOCKS: Final = {
     "mysql": "SELECT UNIX_TIMESTAMP(NOW(6))",
     "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())::float8",
@@ -151,16 +156,16 @@ class Tables:
 async def tables(url: str, settings: Settings) -> Tables:
     """Return of which version the tables are."""
     database = Database(url, settings, logging.getLogger("awfe"))
-    if _is_missing(database):
+    if urls.is_missing_file(database.url):
         return Tables(str(database), None, schema.VERSION)
     async with database.briefly(_POOL):
         return Tables(str(database), await database.read(_version), schema.VERSION)
 
 
 async def examine(url: str, settings: Settings) -> list[Finding]:
-    """Look at a database; raises what opening an engine on it would, but for the version of its tables."""
+    """Look at a database; that it can't be reached is a finding, too. Raises `ConfigError` for what is no URL."""
     database = Database(url, settings, logging.getLogger("awfe"))
-    if _is_missing(database):
+    if urls.is_missing_file(database.url):
         return [Finding("database", str(database), "there is no such file; create it: awfe db upgrade")]
 
     async def look(session: AsyncSession) -> list[Finding]:
@@ -174,14 +179,11 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
             findings.append(await _connections(session, _CONNECTIONS[database.kind], wanted))
         return findings
 
-    async with database.briefly(_POOL):
-        return await database.read(look)
-
-
-def _is_missing(database: Database) -> bool:
-    """Tell whether a file of SQLite is not there: to look at it would make it."""
-    name = database.url.database or ""
-    return database.kind == "sqlite" and not name.startswith("file:") and not Path(name).exists()
+    try:
+        async with database.briefly(_POOL):
+            return await database.read(look)
+    except (StoreUnavailable, ConfigError) as error:
+        return [Finding("database", str(error), _REJECTED if isinstance(error, ConfigError) else _AWAY[database.kind])]
 
 
 async def _version(session: AsyncSession) -> int | None:

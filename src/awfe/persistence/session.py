@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from awfe import urls
 from awfe.errors import AwfeError, ConfigError, StoreUnavailable
 from awfe.persistence import faults, opening, schema
-from awfe.persistence.closing import KnownSession, SQLiteConnection, close_for_certain, cut
+from awfe.persistence.closing import KnownSession, SQLiteConnection, close_for_certain, connect_sqlite, cut
 from awfe.settings import Settings
 from awfe.shielding import cut_once, to_the_end
 
@@ -45,7 +45,7 @@ _SQLITE_SESSION: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FUL
 _CONNECT_ARGS: Final[Mapping[str, dict[str, Any]]] = {
     "mysql": {"connect_timeout": _CONNECT_LIMIT, "charset": "utf8mb4"},
     "postgresql": {"timeout": _CONNECT_LIMIT},
-    "sqlite": {"factory": SQLiteConnection},
+    "sqlite": {"factory": SQLiteConnection, "async_creator_fn": connect_sqlite},
 }
 
 

@@ -53,16 +53,22 @@ class Input:
         except (ContextError, ValueError, RecursionError) as error:
             raise InvalidInput(self._problem(given) if not isinstance(error, InvalidInput) else str(error)) from None
         if self.choices and value not in self.choices:
-            msg = f"{self.name}={given!r:.60}: give one of {', '.join(map(str, self.choices))}"
+            msg = f"{self.name}={given!r:.60}: give {self.wanted}"
             raise InvalidInput(msg)
         return value
 
-    def _problem(self, given: Any) -> str:
+    @property
+    def wanted(self) -> str:
+        """What to give for it, for people."""
+        if self.choices:
+            return f"one of {', '.join(map(str, self.choices))}"
         how = {"list": "words with commas between them, or JSON as [1, 2]", "dict": 'JSON as {"a": 1}'}
-        wanted: str = how.get(self.type) or _TYPES[self.type].__metadata__[0].description
+        return how.get(self.type) or str(_TYPES[self.type].__metadata__[0].description)
+
+    def _problem(self, given: Any) -> str:
         # What was taken for a secret's name may be the secret.
         shown = self.name if self.type == "secret" else f"{self.name}={given!r:.60}"
-        return f"{shown}: give {wanted}"
+        return f"{shown}: give {self.wanted}"
 
     def _read(self, text: str) -> Any:
         if self.type in ("int", "float"):

@@ -3,6 +3,8 @@
 What stands under a key that is left out is the step's own to say. A description ends the sentence "give …".
 """
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -233,6 +235,7 @@ class RunbookKeys(Keys, kw_only=True):
     context: Values | UnsetType = UNSET
 
 
-def names(keys: type[Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+@cache
+def names(keys: type[Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
     """Return the fields of a mapping by their names in the file."""
     return {each.encode_name: each for each in msgspec.structs.fields(keys)}

@@ -54,7 +54,7 @@ class Runbook:
                     problems.append(str(error))
             elif each.required:
                 about = f" ({each.description})" if each.description else ""
-                problems.append(f"{each.name}: is missing; it is a {each.type}{about}")
+                problems.append(f"{each.name}: is missing; give {each.wanted}{about}")
             else:
                 context[each.name] = copy.deepcopy(each.default)
         if problems:

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any, Final
 
+from awfe.runbooks import wording
 from awfe.runbooks.nodes import MAX_DEPTH, MAX_NODES, Node
 from awfe.runbooks.problems import Path, Report
 
@@ -17,7 +18,6 @@ _SPACE: Final = re.compile(r"[ \t]*")
 _TEXT: Final = re.compile(r"""\"{3}(?:[^\\]|\\.)*?\"{3,5}|'{3}.*?'{3,5}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'""", re.DOTALL)
 _BARE_KEY: Final = re.compile(r"[\w-]+")
 _BARE: Final = re.compile(r"[^,\]}#\n]+")
-_AT: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 def read(text: str, report: Report) -> Node | None:
@@ -29,11 +29,8 @@ def read(text: str, report: Report) -> Node | None:
         report.add(0, (), f"nested deeper than {MAX_DEPTH} levels")
         return None
     except ValueError as error:
-        at = _AT.search(str(error))
-        line = int(at[1]) if at and at[1] else text.count("\n") + 1 if at else 0
-        said = _AT.sub("", str(error))
-        hint = "; a text needs quotes" if said == "Invalid value" else ""
-        report.add(line, (), f"this is not TOML: {said}{hint}")
+        line, key, said = wording.of_toml(text, error)
+        report.add(line, () if key is None else (key,), f"this is not TOML: {said}")
         return None
     try:
         return _Nodes(dict(_Scanner(text).places())).node(values, (), 1)

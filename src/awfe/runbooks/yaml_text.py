@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from awfe.runbooks import wording
 from awfe.runbooks.nodes import MAX_DEPTH, MAX_NODES, Node
 from awfe.runbooks.problems import Path, Report
 
@@ -20,8 +21,6 @@ _INT: Final = re.compile(r"[-+]?\d{1,400}", re.ASCII)
 _BASE: Final = re.compile(r"0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?|[-+]?\.inf|\.nan", re.ASCII)
 _TEXT: Final = "tag:yaml.org,2002:str"
-_UNQUOTED: Final = ("mapping values are not allowed", "expected <block end>", "did not find expected")
-_HINT: Final = "; a text that begins with { or [, or that has ': ' in it, needs quotes"
 _MERGE: Final = "<<"
 
 
@@ -36,10 +35,12 @@ def read(text: str, report: Report) -> Node | None:
         loader = yaml.BaseLoader(text)
         return _Reader(loader, report).document()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        said = ", ".join(filter(None, (error.context, error.problem)))
-        hint = _HINT if str(error.problem).startswith(_UNQUOTED) else ""
-        report.add(mark.line + 1 if mark else 0, (), f"this is not YAML: {said}{hint}")
+        said, where_it_begins = wording.of_yaml(str(error.problem or error.context))
+        marks = (
+            (error.context_mark, error.problem_mark) if where_it_begins else (error.problem_mark, error.context_mark)
+        )
+        mark = marks[0] or marks[1]
+        report.add(mark.line + 1 if mark else 0, (), f"this is not YAML: {said}")
     except yaml.reader.ReaderError as error:
         said = f"the character {text[error.position]!r} can't be here"
         report.add(text.count("\n", 0, error.position) + 1, (), f"this is not YAML: {said}")

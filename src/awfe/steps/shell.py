@@ -19,6 +19,7 @@ MAX_SAVED = 1 << 20
 _MAX_CODE = 255
 _LONGEST_GRACE = 3600
 _TAIL = 4000
+_SHOWN = 200
 
 
 class _Made(NamedTuple):
@@ -53,10 +54,11 @@ class ShellError(AwfeError):
         return self.args[3]  # type: ignore[no-any-return]  # set above
 
     def __str__(self) -> str:
-        """Return the message, then the output."""
+        """Return the message with the last line of the output, which lists show, then the output."""
         message, code, signal, output = self.args
-        if output:
-            return f"{message}; its last output:\n{output}"
+        if lines := output.strip().splitlines():
+            first = f"{message}: {lines[-1].strip():.{_SHOWN}}"
+            return first if len(lines) == 1 else f"{first}\nIts last output:\n{output}"
         begun = code is not None or signal is not None
         return f"{message}; it printed nothing" if begun else str(message)
 
