@@ -110,7 +110,9 @@ async def test_nothing_is_saved_of_a_change_that_does_not_fit(engine: Engine, wr
 
 
 async def test_a_checkpoint_refuses_what_does_not_fit(engine: Engine, world: World) -> None:
-    await engine.create_workflow("w", {"servers": ["a"]}, [Stop(before={"servers": None}).using(retry=Retry(attempts=2))])
+    await engine.create_workflow(
+        "w", {"servers": ["a"]}, [Stop(before={"servers": None}).using(retry=Retry(attempts=2))]
+    )
     with pytest.raises(StepError, match=r"context\['servers'\]: expected `array`, got `null`, says Servers"):
         await engine.run("w")
     assert (await engine.get("w")).context == {"servers": ["a"]}
