@@ -122,3 +122,12 @@ def test_a_diagram_quotes_what_would_break_it() -> None:
     text = mermaid.diagram(workflow(step(1, StepState.COMPLETED, 'a"];x'), step(2)))
     assert text.splitlines()[1] == '    s1["1 a#34;#93;#59;x<br/>completed"]:::completed'
     assert "    s1 --> s2" in text
+
+
+@pytest.mark.parametrize("width", [24, 200])
+def test_a_cell_of_several_lines_is_one_line_of_a_table(width: int) -> None:
+    """An actor may have any name, and a driver says what it likes."""
+    rows = [("ann\nof ops", "because " * 9), ("bob", "")]
+    lines = [line.rstrip() for line in drawn(looks.table(("BY", "WHY"), rows), width=width).splitlines()]
+    assert next(line for line in lines if line.startswith("ann")).startswith("ann of ops")
+    assert lines[-1] == "bob"

@@ -72,7 +72,7 @@ class Rows:
     def __init__(self, headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, head: bool) -> None:
         """Take the rows."""
         self._headings, self._head = headings, head
-        self._rows = [[cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row] for row in rows]
+        self._rows = [[*map(_line, row[:-1]), _text(row[-1])] for row in rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it."""
@@ -96,6 +96,15 @@ class Rows:
         for row in self._rows:
             made.add_row(*row[:columns])
         return made
+
+
+def _text(cell: str | Text) -> Text:
+    return cell if isinstance(cell, Text) else Text(clean(cell))
+
+
+def _line(cell: str | Text) -> Text:
+    """Return a cell of one line: what stands below its row is found by counting them."""
+    return cell if isinstance(cell, Text) else Text(" ".join(clean(cell).splitlines()))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, head: bool = True) -> Rows:
