@@ -116,9 +116,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    found = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
-    return found
+if not TYPE_CHECKING:  # to a type checker a module that has it has every name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        found = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+        return found

@@ -58,6 +58,7 @@ class Engine(Evolving):
                 moment("at", at)
             delta = Delta.of({} if context is None else context)
             specs = [step.save(position, each) for position, each in enumerate(checks.steps(steps), 1)]
+            step.check_context(specs[0], delta)
             self._warn_of_main({spec.impl for spec in specs if spec.impl.startswith("__main__:")})
             await self._crew.entries.create(name, delta, specs, checks.by(actor, reason), self._crew.clock(), at=at)
             return await self._reads.workflow(name)

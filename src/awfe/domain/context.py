@@ -5,23 +5,16 @@ and an attempt that fails has touched nothing.
 """
 
 import logging
-from collections.abc import (
-    Awaitable,
-    Callable,
-    Generator,
-    Iterator,
-    Mapping,
-    MutableMapping,
-    Sequence,
-)
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, Self, cast
 
 import msgspec
 
 from awfe.domain.delta import Delta, size_of
 from awfe.domain.secret import Revealed, Secret, from_environment, replaced, revealed
+from awfe.domain.typed import Face, Typed_co, declared
 from awfe.domain.values import check_key, decode, encode, mentions_secret
 from awfe.errors import InvalidInput
 
@@ -127,7 +120,7 @@ class _Done:
         yield from ()
 
 
-class Context(MutableMapping[str, Any]):
+class Context(MutableMapping[str, Any], Generic[Typed_co]):
     """The values that the steps of a workflow share: JSON values under `str` keys.
 
     A value is checked and copied when it is set. What is read is the context's own object, and changes to it are
@@ -144,8 +137,7 @@ class Context(MutableMapping[str, Any]):
         log: "logging.Logger | logging.LoggerAdapter[Any] | None" = None,
     ) -> None:
         """Begin with a copy of the values."""
-        self._committed: dict[str, bytes] = {}
-        Delta.of(values or {}).apply(self._committed)
+        self._committed = Delta.of(values).encoded if values else {}
         self._encoded = dict(self._committed)
         self._live: dict[str, Any] = {}
         # Each removal has a number, so that one made while a change is being saved is not taken for saved.
@@ -153,18 +145,29 @@ class Context(MutableMapping[str, Any]):
         self._removals = 0
         self._collected: dict[str, int] = {}
         self._services: Services = _Detached()
+        self._face: Face | None = None
         self.workflow = workflow
         self.step = step or StepInfo()
         self.log = log or logging.getLogger("awfe")
 
     @classmethod
-    def attached(cls, committed: dict[str, bytes], services: Services, **about: Any) -> "Context":
+    def attached(cls, committed: dict[str, bytes], services: Services, face: Face | None = None, **about: Any) -> Self:
         """Return the view that one attempt has of a workflow's context; it shares the values, not their dict."""
         ctx = cls(**about)
         ctx._committed = dict(committed)
         ctx._encoded = dict(committed)
         ctx._services = services
+        ctx._face = face
         return ctx
+
+    @property
+    def typed(self) -> Typed_co:
+        """The values as an object of the type that the step declares; what is changed in it is saved with the rest.
+
+        Made once in an attempt; raises `ContextError` where they don't fit, `InvalidInput` where no type is declared.
+        """
+        self._face = self._face or declared(self)
+        return cast("Typed_co", self._face.of(self))
 
     def __getitem__(self, key: str) -> Any:
         """Return the context's own value."""
@@ -250,8 +253,15 @@ class Context(MutableMapping[str, Any]):
         """Roll a workflow of this step's back, to its end; raises what `rollback` does."""
         return self._services.undo_child(name)
 
+    def settle(self) -> None:
+        """Take over what has changed in `typed`; raises `ContextError` where anything does not fit its type."""
+        if self._face is not None:
+            self._face.put_into(self)
+            self._face.check(self._encoded)
+
     def snapshot(self) -> dict[str, bytes]:
         """Return a copy of the values as they are now, encoded: what `attached` begins with."""
+        self.settle()
         return self._encoded | {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
 
     @contextmanager
@@ -267,6 +277,7 @@ class Context(MutableMapping[str, Any]):
         """Return what has changed since the last commit; encodes again only what was handed out."""
         for key, value in self._live.items():
             self._encoded[key] = encode(value, f"context[{key!r}]")
+        self.settle()
         changed = {
             key: msgspec.Raw(data)
             for key, data in self._encoded.items()

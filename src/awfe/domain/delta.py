@@ -19,6 +19,11 @@ class Delta(msgspec.Struct, frozen=True):
         """Tell whether anything changed."""
         return bool(self.set or self.unset)
 
+    @property
+    def encoded(self) -> dict[str, bytes]:
+        """The values that were set, encoded."""
+        return {key: bytes(raw) for key, raw in self.set.items()}
+
     def then(self, later: "Delta") -> "Delta":
         """Return both as one change."""
         kept = {k: v for k, v in self.set.items() if k not in later.unset}
@@ -33,7 +38,7 @@ class Delta(msgspec.Struct, frozen=True):
         """Make the change in a context of encoded values."""
         for key in self.unset:
             values.pop(key, None)
-        values.update((key, bytes(raw)) for key, raw in self.set.items())
+        values.update(self.encoded)
 
     @classmethod
     def of(cls, values: Mapping[str, Any], unset: Iterable[str] = (), where: str = "context") -> "Delta":

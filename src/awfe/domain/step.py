@@ -5,14 +5,16 @@ import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, ParamSpec, Self, cast
+from typing import Any, ClassVar, Generic, Literal, ParamSpec, Self, cast
 
 import msgspec
 
 from awfe.domain import registry
 from awfe.domain.context import Context
+from awfe.domain.delta import Delta
 from awfe.domain.outcomes import storable
 from awfe.domain.retry import NEVER, Retry
+from awfe.domain.typed import Face, Typed, argument, shape_of
 from awfe.domain.values import decode, encode
 from awfe.domain.waits import Waiting
 from awfe.errors import InvalidInput
@@ -41,23 +43,26 @@ POLICIES = Policies.__struct_fields__
 _MAX_NAME = 200
 
 
-class BaseStep:
+class BaseStep(Generic[Typed]):
     """One step of a workflow: subclass it and write `async def work(self, ctx)`.
 
     A step with arguments is a dataclass: its fields are saved with the workflow. Policies are class attributes:
     `timeout` (seconds for one attempt), `retry`, `on_error` (`"pause"` or `"skip"`) and `on_interrupt` (`"pause"` or
     `"rerun"`), or given for one use with `using()`. `class Backup(BaseStep, name="acme.backup", aliases=("old",))`
-    gives the name under which it is saved; without one that is `module:qualname`.
+    gives the name under which it is saved; without one that is `module:qualname`. `class Backup(BaseStep[MyContext])`
+    gives the context a type, a TypedDict or a msgspec struct: see `Context.typed`.
     """
 
     timeout: ClassVar[float | None] = None
     retry: ClassVar[Retry] = NEVER
     on_error: ClassVar[OnError] = "pause"
     on_interrupt: ClassVar[OnInterrupt] = "pause"
+    _context_type: ClassVar[Any] = None
 
     def __init_subclass__(cls, *, name: str | None = None, aliases: tuple[str, ...] = (), **kwargs: Any) -> None:
         """Register the class under its names."""
         super().__init_subclass__(**kwargs)
+        cls._context_type = argument(cls, "_context_type")
         for attribute in vars(cls):
             close = difflib.get_close_matches(attribute, POLICIES, n=1, cutoff=0.85)
             if close and attribute not in POLICIES and not callable(vars(cls)[attribute]):
@@ -67,14 +72,14 @@ class BaseStep:
             # Those of this module are there to be derived from.
             registry.register(cls, name, aliases)
 
-    async def work(self, ctx: Context) -> Waiting | None:
+    async def work(self, ctx: Context[Typed]) -> Waiting | None:
         """Do the step's work; called once for each attempt. Results go into `ctx`.
 
         Return None, or what the step waits for: `Sleep`, `Until`, `Again` or `WaitFor`.
         """
         raise NotImplementedError
 
-    async def undo(self, ctx: Context) -> None:
+    async def undo(self, ctx: Context[Typed]) -> None:
         """Undo what `work` did, in a rollback; steps that don't write one are passed over."""
         raise NotImplementedError
 
@@ -100,7 +105,7 @@ class BaseStep:
 _AnyStep: Any = BaseStep
 
 
-class TransactionalStep(_AnyStep):  # type: ignore[misc]  # see there
+class TransactionalStep(_AnyStep, Generic[Typed]):  # type: ignore[misc]  # see there
     """A step whose SQL is committed together with its end, exactly once: write `async def work(self, ctx, session)`.
 
     `session` is a SQLAlchemy `AsyncSession` in a transaction of the engine's database, which the engine ends: `commit`,
@@ -121,7 +126,7 @@ class TransactionalStep(_AnyStep):  # type: ignore[misc]  # see there
         """Whether this one needs the session; one that does not is run as any other step, without."""
         return True
 
-    async def work(self, ctx: Context, session: Any) -> None:
+    async def work(self, ctx: Context[Typed], session: Any) -> None:
         """Do the step's work with `session`, an `AsyncSession`; called once or more for each attempt."""
         raise NotImplementedError
 
@@ -132,6 +137,13 @@ StepLike = BaseStep | Callable[[], BaseStep]
 def can_undo(step: BaseStep) -> bool:
     """Tell whether a step has an `undo` of its own; where that depends on its arguments `is_undoable` says it."""
     return type(step).undo is not BaseStep.undo and bool(getattr(step, "is_undoable", True))
+
+
+def face_for(step: BaseStep) -> Face | None:
+    """Return what gives an attempt its context as the step's type has it; None for a step without one."""
+    kind = type(step)._context_type  # noqa: SLF001 - it is not for those who write steps
+    shape = None if kind is None else shape_of(kind)
+    return None if shape is None else Face(shape)
 
 
 def _overrides(step: BaseStep) -> dict[str, Any]:
@@ -175,6 +187,7 @@ class StepSpec(msgspec.Struct, frozen=True):
     def load(self) -> BaseStep:
         """Make the step again; raises `LookupError` for an unknown name, `InvalidInput` for unfit arguments."""
         cls = registry.find(self.impl)
+        shape_of(cls._context_type)
         try:
             loaded = cast("BaseStep", cls(**decode(self.args)))
         except Exception as error:
@@ -212,6 +225,13 @@ def save(position: int, item: object) -> StepSpec:
     return spec
 
 
+def check_context(first: StepSpec, context: Delta) -> None:
+    """Refuse a context that does not fit the type which the first step has for it; raises `ContextError`."""
+    face = face_for(first.load())
+    if face is not None:
+        face.check(context.encoded)
+
+
 def takes(function: Callable[..., Any], count: int) -> bool:
     """Tell whether a function can be called with so many arguments."""
     try:
@@ -236,7 +256,7 @@ def _instance(position: int, item: object) -> BaseStep:
 
 def _arguments(made: BaseStep, label: str) -> dict[str, Any]:
     if not dataclasses.is_dataclass(made):
-        own = type(made).__mro__[:-2]
+        own = [each for each in type(made).__mro__ if each not in BaseStep.__mro__]
         slots = [name for each in own for name in vars(each).get("__slots__", ())]
         annotations = [item for each in own for item in inspect.get_annotations(each).items()]
         fields = [name for name, kind in annotations if name not in POLICIES and "ClassVar" not in str(kind)]

@@ -16,7 +16,7 @@ from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
 from awfe.domain.records import Workflow
 from awfe.domain.secret import Revealed, Secret
-from awfe.domain.step import BaseStep, called
+from awfe.domain.step import BaseStep, called, face_for
 from awfe.domain.waits import WAITING, Waiting, Woken
 from awfe.errors import ContextError, InvalidInput
 from awfe.execution.body import Body
@@ -151,7 +151,7 @@ class Attempt:
         info = self._info
         about = {"workflow": self._workflow, "step": info.name, "position": info.position, "attempt": info.attempt}
         log = _StepLog(self._crew.log, about, self._crew.secrets)
-        ctx = Context.attached(committed, self, workflow=self._workflow, step=info, log=log)
+        ctx = Context.attached(committed, self, face_for(self._step), workflow=self._workflow, step=info, log=log)
         if timeout is not None:
             self._timeout_timer = self._loop.call_later(timeout, self.cut, Cut.TIMEOUT, grace)
         if self._cut is Cut.NONE:
@@ -180,6 +180,7 @@ class Attempt:
 
     async def _work(self, ctx: Context, committed: dict[str, bytes]) -> None:
         step = await self._keyring.open_for(self._step, committed)
+        ctx.settle()
         if self._undo:
             undone: object = await step.undo(ctx)  # type: ignore[func-returns-value]  # checked here
             if undone is not None:
@@ -197,6 +198,7 @@ class Attempt:
         elif result is not None:
             msg = f"work returned {result!r:.100}; return None, or what the step waits for: put results into ctx"
             raise InvalidInput(msg)
+        ctx.settle()
         for hook in self._crew.after_step:
             await hook(ctx)
 

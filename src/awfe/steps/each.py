@@ -11,7 +11,7 @@ from awfe import checks
 from awfe.domain.context import Context, StepInfo
 from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.secret import Revealed, Secret
-from awfe.domain.step import BaseStep, Policies, called, can_undo, policies_of
+from awfe.domain.step import BaseStep, Policies, called, can_undo, face_for, policies_of
 from awfe.domain.values import decode
 from awfe.errors import InvalidInput
 from awfe.steps import amounts, given, nested
@@ -203,7 +203,9 @@ class _Item:
         outer = self._ctx.step
         info = StepInfo(outer.position, called(self._inner), attempt, f"{outer.key}-{digest(self._label)}")
         self._saved.apply(values)
-        ctx = Context.attached(values, self, workflow=self._ctx.workflow, step=info, log=self._ctx.log)
+        face = face_for(self._inner)
+        ctx = Context.attached(values, self, face, workflow=self._ctx.workflow, step=info, log=self._ctx.log)
+        ctx.settle()
         limit = asyncio.timeout(policies.timeout)
         try:
             async with limit:
