@@ -47,7 +47,7 @@ class Sweep:
     """All cases of one verb on one database and one kind of loop, and what was wrong in any of them."""
 
     def __init__(
-        self, url: str, verb: Verb, new_loop: NewLoop, turn: int, share: float = 1.0, locks: str = "dedicated"
+        self, url: str, verb: Verb, new_loop: NewLoop, turn: int, share: float = 0.5, locks: str = "dedicated"
     ) -> None:
         self.wrong: list[str] = []
         self.cases = 0

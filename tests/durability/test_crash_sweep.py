@@ -13,6 +13,9 @@ from tests.durability.sweep_settings import LOCKS
 
 pytestmark = pytest.mark.unmeasured
 
+# In so many runs of all tests each call has its turn on one of the places, at the earliest.
+RUNS = 3
+
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("locks", LOCKS)
@@ -24,7 +27,7 @@ async def test_a_crash_at_any_call_loses_nothing(
         pytest.skip("on SQLite it is the lock of every kind but the lease")
     async with crash_sweep(database, tmp_path / "marks", scenario, locks, forks) as sweep:
         kinds = await sweep.calls()
-        points = chosen(kinds, PLACES.index((database.dialect, locks)), len(PLACES), turn)
+        points = chosen(kinds, RUNS * PLACES.index((database.dialect, locks)), RUNS * len(PLACES), turn)
         await sweep.sweep(points)
     print(f"{sweep.swept} of {len(points)} points at {len(kinds)} calls of {scenario} swept")
     assert not sweep.operator.problems, "\n".join(sweep.operator.problems)

@@ -17,7 +17,7 @@ from tests.durability.sweep_settings import LOCKS
 pytestmark = pytest.mark.unmeasured
 
 # How many cases of each scenario, on each database.
-COUNT = {"dedicated": 7, "shared": 3, "lease": 3, "none": 30, "made": 12}
+COUNT = {"dedicated": 6, "shared": 2, "lease": 2, "none": 24, "made": 12}
 
 
 @pytest.mark.parametrize("locks", LOCKS)
