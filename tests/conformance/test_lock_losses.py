@@ -12,7 +12,6 @@ from awfe.testing.proxy import Proxy
 from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.helpers import each_kind_of_lock, hold
 from tests.conformance.steps import Hold, Note, World
-from tests.conformance.test_connections import kill
 from tests.conformance.test_locks import until
 from tests.databases import Database
 
