@@ -14,6 +14,11 @@ from tests.conformance.worker import Mark, RerunUntilThere, UntilThere
 each_kind_of_lock = pytest.mark.parametrize("locks", LOCKS, indirect=True)
 Process = asyncio.subprocess.Process
 Start = Callable[..., Awaitable[Process]]
+# What a process that is gone has left of a workflow that had not begun.
+ORPHAN = (
+    "UPDATE awfe_workflow SET state = 'running', step_state = 'running', attempt = 1, run_token = 7, run_id = 'dead',"
+    " attempt_started_at = created_at, started_at = created_at, owner = 'gone:1:0123456789abcdef' WHERE id = :id"
+)
 
 
 async def hold(engine: Engine, world: World, name: str = "w") -> asyncio.Task[object]:
