@@ -103,3 +103,53 @@ async def test_recover_leaves_what_its_own_engine_wakes_anyway(engine: Engine, o
     assert not handle.done()
     waiting._steering.lookout._ring()
     assert (await handle).context == {"go": 1}
+
+
+async def test_who_was_told_meanwhile_follows_nobody(
+    engine: Engine, open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is paused here while this engine finds out that another goes on with it."""
+    other = await open_engine()
+    await engine.create_workflow("w", {}, [Await("one")])
+    handle = await engine.start("w")
+    await waits(engine)
+    real = engine._crew.waits.names_here
+    asked = asyncio.Event()
+
+    async def meanwhile(owner: str) -> set[str]:
+        names = await real(owner)
+        await engine.pause("w")
+        asked.set()
+        return names
+
+    monkeypatch.setattr(engine._crew.waits, "names_here", meanwhile)
+    theirs = await other.start("w")
+    await asked.wait()
+    for each in (handle, theirs):
+        with pytest.raises(WorkflowPaused, match="is paused"):
+            await each
+    assert not engine._steering._attaching._following
+
+
+async def test_who_follows_an_engine_that_closes_goes_on_by_itself(engine: Engine, open_engine: OpenEngine) -> None:
+    closing, other = await open_engine(), await open_engine()
+    await engine.create_workflow("w", {}, [Await("one")])
+    handle = await engine.start("w")
+    await waits(engine)
+    await closing.start("w")
+    async with asyncio.timeout(30):
+        while not engine._steering._attaching._following:
+            await asyncio.sleep(0.01)
+    await closing.close()
+    await other.signal("w", "go", 1)
+    assert (await handle).context == {"go": 1}
+
+
+async def test_who_starts_twice_what_waits_elsewhere_awaits_one_run(engine: Engine, open_engine: OpenEngine) -> None:
+    other = await open_engine()
+    await engine.create_workflow("w", {}, [Await("one")])
+    await engine.start("w")
+    await waits(engine)
+    handles = [await other.start("w") for _ in range(2)]
+    await engine.signal("w", "go", 1)
+    assert [(await each).context for each in handles] == [{"go": 1}] * 2

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import TextClause
 
-from awfe import Engine, LockLost, StoreUnavailable
+from awfe import Engine, LockLost, StoreUnavailable, WorkflowLocked
 from awfe.persistence.locks.connection import LockConnection
+from awfe.testing.calls import Calls
+from awfe.testing.faults import Fault, Faults
 from awfe.testing.proxy import Proxy
 from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.helpers import each_kind_of_lock, hold
@@ -30,11 +32,11 @@ async def test_a_lock_that_is_not_lost_is_regained_at_once(engine: Engine) -> No
 
 @on_servers
 @of_connections
-@pytest.mark.parametrize("what", ["take", "release"])
-async def test_a_server_that_hangs_up_with_its_answer(
-    engine: Engine, world: World, what: str, monkeypatch: pytest.MonkeyPatch, locks: str
+@pytest.mark.parametrize(("what", "answers"), [("take", True), ("release", True), ("release", False)])
+async def test_a_server_that_hangs_up(
+    engine: Engine, world: World, what: str, monkeypatch: pytest.MonkeyPatch, locks: str, *, answers: bool
 ) -> None:
-    """A lock that was given with it is taken again; a connection that took one back is not used again."""
+    """A lock that was given with it is taken again; a connection that took one back, or not, is not used again."""
     real = LockConnection.ask
     kept: Any = engine._crew.locks
     left: list[LockConnection] = []
@@ -44,6 +46,8 @@ async def test_a_server_that_hangs_up_with_its_answer(
         if statement is getattr(kept.server, what) and not left:
             left.append(self)
             self.end()
+            if not answers:
+                raise ConnectionResetError
         return answer
 
     monkeypatch.setattr(LockConnection, "ask", ask)
@@ -154,3 +158,35 @@ async def test_a_connection_that_is_reset_is_seen_at_once(
         await task
     assert "locking again" in caplog.text
     assert world.calls == ["one", "w", "three"]
+
+
+@on_servers
+@of_connections
+async def test_a_lock_that_others_hold_refuses_a_run(engine: Engine, open_engine: OpenEngine, locks: str) -> None:
+    """As while they begin: nothing in the tables tells of it yet."""
+    other = await open_engine()
+    await engine.create_workflow("w", {}, [Note("one")])
+    held = await other._crew.locks.take(1)
+    assert held is not None, locks
+    with pytest.raises(WorkflowLocked):
+        await engine.run("w")
+    await held.release()
+    assert (await engine.run("w")).state == "completed"
+
+
+async def test_a_lease_that_can_not_be_renewed_stays_lost(database: Database) -> None:
+    engine = Engine(database.url, locks="lease", **(QUICK | {"connect_retry_for": 0.1}))
+    calls = Calls(engine)
+    async with engine:
+        leases: Any = engine._crew.locks
+        lock = await leases.take(7)
+        leases._doubtful = True
+        lock.lose()
+        faults = Faults(calls, Fault.TIMEOUT_BEFORE, 0, times=None)
+        with pytest.raises(StoreUnavailable):
+            await lock.regain()
+        assert lock.lost.is_set()
+        faults.heal()
+        assert await lock.regain()
+        assert not lock.lost.is_set()
+        await lock.release()

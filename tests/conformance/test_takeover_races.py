@@ -1,6 +1,7 @@
 """What is taken over, and what is given back, while somebody else looks."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from awfe.testing.calls import Calls
 from awfe.testing.faults import Fault, Faults
 from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.helpers import ORPHAN, causes
-from tests.conformance.steps import Flaky, Note, Rerun, World
+from tests.conformance.steps import Flaky, Hold, Note, Rerun, World
 from tests.databases import Database
 
 
@@ -95,3 +96,24 @@ async def test_a_run_waits_for_a_lock_that_is_being_given_back(
     assert (await again).state == "completed"
     with pytest.raises(StepError):
         await handle
+
+
+async def test_what_others_take_up_first_is_theirs(
+    engine: Engine, open_engine: OpenEngine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await open_engine()
+    await engine.create_workflow("w", {}, [Hold("one")], at=engine._crew.clock())
+    real = engine._crew.waits.to_take_up
+
+    async def meanwhile(now: datetime) -> list[str]:
+        names = await real(now)
+        assert (await other.recover()).started == ("w",)
+        await world.entered["one"].wait()
+        return names
+
+    monkeypatch.setattr(engine._crew.waits, "to_take_up", meanwhile)
+    recovered = await engine.recover()
+    assert (recovered.started, recovered.refused) == ((), ())
+    world.gates["one"].set()
+    assert (await other.wait("w")).state == "completed"
+    assert world.calls == ["one"]
