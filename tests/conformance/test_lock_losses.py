@@ -10,7 +10,7 @@ from awfe import Engine, LockLost, StoreUnavailable, WorkflowLocked
 from awfe.persistence.locks.connection import LockConnection
 from awfe.testing.calls import Calls
 from awfe.testing.faults import Fault, Faults
-from awfe.testing.proxy import Proxy
+from awfe.testing.proxy import Packet, Proxy
 from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.helpers import each_kind_of_lock, hold
 from tests.conformance.steps import Hold, Note, World
@@ -62,17 +62,24 @@ async def test_a_server_that_hangs_up(
 
 @on_servers
 @of_connections
-async def test_a_heartbeat_is_no_sign_of_life_of_a_connection_that_is_gone(engine: Engine, locks: str) -> None:
+async def test_a_heartbeat_is_no_sign_of_life_of_a_connection_that_is_gone(database: Database, locks: str) -> None:
     """It would keep the server from letting go."""
-    kept: Any = engine._crew.locks
-    held = await kept.take(7)
-    connection = held.connection
-    connection.end()
-    asked = []
-    connection._server = type("Server", (), {"beat": lambda *about: asked.append(about)})
-    await connection.beat(1.0)
-    assert asked == [], locks
-    await held.release()
+    passed = []
+
+    async def note(packet: Packet) -> None:
+        passed.append(packet)
+
+    async with Proxy(database.url) as proxy, Engine(database.url, lock_url=proxy.url, **QUICK) as engine:
+        held: Any = await engine._crew.locks.take(7)
+        connection = held.connection
+        proxy.on_packet = note
+        await connection.beat(5.0)
+        assert len(passed) >= 2, locks
+        passed.clear()
+        connection.end()
+        await connection.beat(5.0)
+        assert passed == []
+        await held.release()
 
 
 @on_servers
