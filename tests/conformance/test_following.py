@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from awfe import Engine, Handle, StepNotFound, WorkflowPaused
+from awfe import Engine, Handle, StepNotFound, WorkflowNotFound, WorkflowPaused
 from awfe.domain.moves import NOBODY
 from awfe.testing.calls import Call, Calls
 from tests.conformance.conftest import QUICK, OpenEngine
@@ -153,3 +153,18 @@ async def test_who_starts_twice_what_waits_elsewhere_awaits_one_run(engine: Engi
     handles = [await other.start("w") for _ in range(2)]
     await engine.signal("w", "go", 1)
     assert [(await each).context for each in handles] == [{"go": 1}] * 2
+
+
+async def test_who_follows_what_is_removed_hears_of_it(
+    engine: Engine, open_engine: OpenEngine, database: Database
+) -> None:
+    other = await open_engine()
+    await engine.create_workflow("w", {}, [Await("one")])
+    mine = await engine.start("w")
+    await waits(engine)
+    theirs = await other.start("w")
+    await waits(other)
+    await database.execute("DELETE FROM awfe_workflow")
+    for handle in (mine, theirs):
+        with pytest.raises(WorkflowNotFound):
+            await handle
