@@ -116,3 +116,15 @@ async def test_an_answer_that_others_gave_first_is_not_the_answer_to_the_next_qu
     with pytest.raises(InvalidState, match="approve and reject are allowed"):
         await other.approve("w")
     assert (await engine.get("w")).position == 2
+
+
+@pytest.mark.parametrize(("verb", "leads_to"), [("approve", "waiting"), ("reject", "error")])
+async def test_an_answer_can_be_planned(engine: Engine, verb: str, leads_to: str) -> None:
+    """What an approval leads to the workflow decides when it goes on."""
+    await engine.create_workflow("w", {}, [Approval("Sure?"), Note("after")])
+    await engine.start("w")
+    await waits(engine)
+    plan = await engine.plan("w", verb, actor="ada", comment="for a reason")
+    assert (plan.allowed, plan.leads_to, (await engine.get("w")).state) == (True, leads_to, "waiting")
+    await getattr(engine, verb)("w", actor="ada", comment="for a reason")
+    assert (await engine.wait("w")).state == ("completed" if verb == "approve" else leads_to)

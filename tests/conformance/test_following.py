@@ -1,6 +1,7 @@
 """Who awaits a workflow that waits hears of it, whoever goes on with it, and whatever is in the way."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -105,30 +106,33 @@ async def test_recover_leaves_what_its_own_engine_wakes_anyway(engine: Engine, o
     assert (await handle).context == {"go": 1}
 
 
-async def test_who_was_told_meanwhile_follows_nobody(
-    engine: Engine, open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("look", ["ready_here", "names_here"])
+async def test_who_was_told_meanwhile_is_neither_woken_nor_follows(
+    engine: Engine, open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch, look: str
 ) -> None:
-    """It is paused here while this engine finds out that another goes on with it."""
+    """It is paused here while this engine finds out that it may go on, or that another goes on with it."""
     other = await open_engine()
     await engine.create_workflow("w", {}, [Await("one")])
     handle = await engine.start("w")
     await waits(engine)
-    real = engine._crew.waits.names_here
-    asked = asyncio.Event()
+    real = getattr(engine._crew.waits, look)
+    paused = asyncio.Event()
 
-    async def meanwhile(owner: str) -> set[str]:
-        names = await real(owner)
-        await engine.pause("w")
-        asked.set()
-        return names
+    async def meanwhile(*about: Any) -> Any:
+        found = await real(*about)
+        if look == "names_here" or found:
+            await engine.pause("w")
+            paused.set()
+        return found
 
-    monkeypatch.setattr(engine._crew.waits, "names_here", meanwhile)
-    theirs = await other.start("w")
-    await asked.wait()
-    for each in (handle, theirs):
-        with pytest.raises(WorkflowPaused, match="is paused"):
-            await each
+    monkeypatch.setattr(engine._crew.waits, look, meanwhile)
+    await (other.start("w") if look == "names_here" else engine.signal("w", "go", 1))
+    await paused.wait()
+    with pytest.raises(WorkflowPaused, match="is paused"):
+        await handle
+    await asyncio.sleep(0.05)
     assert not engine._steering._attaching._following
+    assert (await engine.get("w")).state == "paused"
 
 
 async def test_who_follows_an_engine_that_closes_goes_on_by_itself(engine: Engine, open_engine: OpenEngine) -> None:
