@@ -1,19 +1,31 @@
 """What several files of tests do with workflows and with other processes."""
 
 import asyncio
+import os
+import signal
+import sqlite3
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from awfe import Engine, WorkflowState
 from awfe.settings import LOCKS
 from tests.conformance.steps import Hold, Note, World
 from tests.conformance.worker import Mark, RerunUntilThere, UntilThere
+from tests.databases import Database
 
 each_kind_of_lock = pytest.mark.parametrize("locks", LOCKS, indirect=True)
 Process = asyncio.subprocess.Process
 Start = Callable[..., Awaitable[Process]]
+# What a process that is gone has left of a workflow that had not begun.
+ORPHAN = (
+    "UPDATE awfe_workflow SET state = 'running', step_state = 'running', attempt = 1, run_token = 7, run_id = 'dead',"
+    " attempt_started_at = created_at, started_at = created_at, owner = 'gone:1:0123456789abcdef' WHERE id = :id"
+)
 
 
 async def hold(engine: Engine, world: World, name: str = "w") -> asyncio.Task[object]:
@@ -61,3 +73,24 @@ async def waits(engine: Engine, name: str = "w") -> None:
 async def causes(engine: Engine, name: str = "w") -> list[str]:
     """Return the causes of a workflow's history."""
     return [str(event.cause) for event in await engine.history(name)]
+
+
+def freeze(process: Process, database: Database) -> None:
+    """Stop a process: on SQLite not in the middle of a transaction, for nobody could write then."""
+    while True:
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        if database.dialect != "sqlite" or not _is_locked(make_url(database.url).database or ""):
+            return
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(0.001)
+
+
+def _is_locked(file: str) -> bool:
+    with closing(sqlite3.connect(file, timeout=0.0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.execute("ROLLBACK")
+        return False

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from awfe import Engine, InvalidInput, InvalidState, StepError, StepTimeout
+from awfe.domain.moves import Head
 from awfe.steps import Approval, Delay
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import waits
@@ -90,3 +91,40 @@ def test_what_can_not_be_asked_is_refused(bad: dict[str, Any]) -> None:
         Approval("Sure?", **bad)
     with pytest.raises(InvalidInput):
         Delay(-1)
+
+
+async def test_an_answer_that_others_gave_first_is_not_the_answer_to_the_next_question(
+    engine: Engine, open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await open_engine()
+    await engine.create_workflow("w", {}, [Approval("Sure?"), Approval("Really?")])
+    await engine.start("w")
+    await waits(engine)
+    real = other._reads.head
+
+    async def read(name: str) -> Head:
+        head = await real(name)
+        monkeypatch.undo()
+        await engine.approve(name)
+        async with asyncio.timeout(30):
+            while (await engine.get(name)).position != 2:
+                await asyncio.sleep(0.01)
+        await waits(engine)
+        return head
+
+    monkeypatch.setattr(other._reads, "head", read)
+    with pytest.raises(InvalidState, match="approve and reject are allowed"):
+        await other.approve("w")
+    assert (await engine.get("w")).position == 2
+
+
+@pytest.mark.parametrize(("verb", "leads_to"), [("approve", "waiting"), ("reject", "error")])
+async def test_an_answer_can_be_planned(engine: Engine, verb: str, leads_to: str) -> None:
+    """What an approval leads to the workflow decides when it goes on."""
+    await engine.create_workflow("w", {}, [Approval("Sure?"), Note("after")])
+    await engine.start("w")
+    await waits(engine)
+    plan = await engine.plan("w", verb, actor="ada", comment="for a reason")
+    assert (plan.allowed, plan.leads_to, (await engine.get("w")).state) == (True, leads_to, "waiting")
+    await getattr(engine, verb)("w", actor="ada", comment="for a reason")
+    assert (await engine.wait("w")).state == ("completed" if verb == "approve" else leads_to)

@@ -1,13 +1,15 @@
 """A request from elsewhere rings the engine it is for; where nothing rings, the poll finds it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe import Engine, WorkflowHalted
+from awfe.testing.proxy import Proxy
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import hold
 from tests.conformance.steps import World
@@ -149,8 +151,6 @@ async def test_a_bell_hangs_as_soon_as_its_server_is_there(
     database: Database, world: World, caplog: pytest.LogCaptureFixture, locks: str
 ) -> None:
     """The lock database is down when the engine opens; what can be done without it goes on."""
-    from awfe.testing.proxy import Proxy  # noqa: PLC0415
-
     async with Proxy(database.url) as proxy:
         await proxy.cut()
         async with Engine(database.url, lock_url=proxy.url, locks=locks, poll_interval=NEVER) as engine:
@@ -166,4 +166,44 @@ async def test_a_bell_hangs_as_soon_as_its_server_is_there(
     assert caplog.text.count("this engine can't be rung") == 1
 
 
-Ask = Callable[[str], Awaitable[None]]
+@pytest.mark.databases("mysql")
+async def test_a_bell_that_is_taken_down_while_it_is_rung(
+    open_engine: OpenEngine, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connection ends between the look for it and the KILL."""
+    engine, other = await open_engine(), await open_engine()
+    await hangs(engine, database)
+    real = AsyncSession.execute
+    killed = []
+
+    async def execute(self: AsyncSession, statement: Any, *args: Any) -> Any:
+        if str(statement).startswith("KILL"):
+            killed.append(await database.execute(str(statement)))
+        return await real(self, statement, *args)
+
+    monkeypatch.setattr(AsyncSession, "execute", execute)
+    await other._crew.bell.ring(engine._crew.owner)
+    assert len(killed) == 1
+    assert "can't be rung" not in caplog.text
+
+
+@pytest.mark.databases("mysql", "postgresql")
+async def test_an_opening_that_is_cancelled_while_the_bell_is_tried_leaves_nothing(
+    database: Database, tmp_path: Path, world: World
+) -> None:
+    async with Proxy(database.url) as proxy:
+        proxy.freeze()
+        engine = Engine(f"sqlite:///{tmp_path}/data.db", lock_url=proxy.url)
+        opening = asyncio.create_task(engine.open())
+        async with asyncio.timeout(20):
+            while getattr(getattr(engine._crew, "bell", None), "_hanging", None) is None:
+                await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        proxy.thaw()
+        async with engine:
+            task = await hold(engine, world)
+            world.gates["w"].set()
+            await task
+    assert await database.sessions(settle=10) == []

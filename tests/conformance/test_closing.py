@@ -7,9 +7,11 @@ import pytest
 from awfe import (
     Engine,
     EngineNotOpen,
+    Event,
     StepError,
     WorkflowPaused,
 )
+from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import hold
 from tests.conformance.steps import Hold, Note, Rerun, Stubborn, World
 from tests.databases import Database
@@ -129,3 +131,21 @@ async def test_what_ends_early_in_closing_leaves_no_connection_open(
     with pytest.raises(asyncio.CancelledError):
         await engine.close()
     assert await database.sessions(settle=10) == []
+
+
+async def test_an_observer_that_hangs_keeps_no_engine_open(open_engine: OpenEngine) -> None:
+    engine = await open_engine(shutdown_grace=0.1)
+    ended = []
+
+    @engine.observer
+    async def hangs(_event: Event) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append("cut off")
+
+    await engine.create_workflow("w", {}, [Note("one")])
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await engine.close()
+    assert ended == ["cut off"]

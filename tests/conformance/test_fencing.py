@@ -9,7 +9,7 @@ import pytest
 
 from awfe import Engine, WorkflowLocked
 from tests.conformance.conftest import OpenEngine
-from tests.conformance.helpers import Start, create, each_kind_of_lock, killed, line, lines
+from tests.conformance.helpers import Start, create, each_kind_of_lock, freeze, killed, line, lines
 from tests.conformance.worker import BlockUntilThere, Mark
 from tests.databases import Database
 
@@ -23,13 +23,13 @@ async def stopped(engine: Engine) -> None:
 
 @each_kind_of_lock
 async def test_a_frozen_runner_is_fenced_by_who_asked_and_finds_out_when_it_goes_on(
-    engine: Engine, start: Start, tmp_path: Path, locks: str
+    engine: Engine, start: Start, tmp_path: Path, locks: str, database: Database
 ) -> None:
     marks = tmp_path / "marks"
     await create(engine, marks)
     process = await start("run", "w")
     await lines(marks, 2)
-    os.kill(process.pid, signal.SIGSTOP)
+    freeze(process, database)
     await engine.stop("w", grace=0.1, actor="ann")
     await stopped(engine)
     fenced = next(event for event in await engine.history("w") if event.cause == "fenced")
@@ -61,7 +61,7 @@ async def test_any_engine_that_runs_something_fences_too(
     await lines(marks, 2)
     handle = await engine.start("v")
     await lines(tmp_path / "other", 2)
-    os.kill(process.pid, signal.SIGSTOP)
+    freeze(process, database)
     asking = await open_engine()
     await asking.stop("w", grace=0.1)
     await asking.close()

@@ -148,3 +148,19 @@ async def test_refused_requests_name_the_state(engine: Engine) -> None:
     await engine.create_workflow("w", {}, [Note("one")])
     with pytest.raises(InvalidState, match="'w' is in state pending: pause is allowed in running"):
         await engine.pause("w")
+
+
+async def test_a_stop_that_is_acted_on_at_the_last_moment_is_no_fence(
+    engine: Engine, open_engine: OpenEngine, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = await open_engine()
+    task = await hold(engine, world)
+    (head,) = await other._reads.running()
+    await other.stop("w")
+    with pytest.raises(WorkflowStopped):
+        await task
+    before = await other.history("w")
+    # Others hold it for late by what they have read before.
+    await other._steering.lookout._fence(head)
+    assert await other.history("w") == before
+    assert "fenced" not in caplog.text

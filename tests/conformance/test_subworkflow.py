@@ -1,17 +1,21 @@
 """A step that is a workflow of its own: visible, steerable, and its end continues the parent."""
 
 import asyncio
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
 from awfe import Engine, StepError, WorkflowState, WorkflowStopped
+from awfe.domain.moves import By
+from awfe.execution.result import Result
 from awfe.steps import SubWorkflow
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import Start, killed, waits
 from tests.conformance.steps import Hold, Note, World
 from tests.conformance.waiting_steps import Await, Undoable
 from tests.conformance.worker import Mark
+from tests.databases import Database
 
 
 async def test_its_end_continues_the_parent(engine: Engine, world: World) -> None:
@@ -142,3 +146,39 @@ async def test_both_survive_kill_9(engine: Engine, start: Start, tmp_path: Path)
             assert (await engine.recover()).refused == ()
             await asyncio.sleep(0.02)
     assert [text.split()[0] for text in marks.read_text().splitlines()] == ["one", "three", "four"]
+
+
+async def test_a_child_that_others_complete_before_it_begins_is_taken_as_it_is(
+    engine: Engine, open_engine: OpenEngine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await open_engine()
+    real = engine._steering.start
+
+    async def late(name: str, by: By) -> Result | None:
+        if name == "c":
+            await other.run(name)
+        return await real(name, by)
+
+    monkeypatch.setattr(engine._steering, "start", late)
+    await engine.create_workflow("p", {}, [SubWorkflow("c", [Note("one", {"x": 1})], save_as="result")])
+    assert (await engine.run("p")).context == {"result": {"x": 1}}
+    assert world.calls == ["one"]
+
+
+async def test_a_child_that_was_rolled_back_already_is_passed_over(engine: Engine, world: World) -> None:
+    await engine.create_workflow("p", {}, [Undoable("top"), SubWorkflow("c", [Undoable("deep")])])
+    await engine.run("p")
+    await engine.rollback("c")
+    assert (await engine.rollback("p")).state == "rolled_back"
+    assert world.calls == ["top", "deep", "undo deep", "undo top"]
+
+
+async def test_a_name_that_another_step_has_taken_on_purpose_is_refused(engine: Engine, database: Database) -> None:
+    """The third step, whose own name is taken, falls back to one with its key in it: the second has guessed that."""
+    steps = [SubWorkflow("c", [Note("one")]), SubWorkflow("{guess}", [Note("two")]), SubWorkflow("c", [Note("three")])]
+    await engine.create_workflow("p", {}, steps)
+    ((number,),) = await database.execute("SELECT id FROM awfe_workflow")
+    key = blake2b(f"{engine._crew.instance}:{number}:3:0".encode(), digest_size=16).hexdigest()
+    await engine.update_context("p", {"guess": f"c {key[:8]}"})
+    with pytest.raises(StepError, match=r"there is a workflow 'c' already, of another step of 'p'"):
+        await engine.run("p")

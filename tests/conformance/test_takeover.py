@@ -1,8 +1,6 @@
 """What is left when a process is killed, and who takes it over."""
 
 import asyncio
-import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +8,7 @@ import pytest
 
 from awfe import Engine, ErrorState, InvalidState, WorkflowState
 from tests.conformance.conftest import OpenEngine
-from tests.conformance.helpers import Start, create, each_kind_of_lock, killed, line, lines
+from tests.conformance.helpers import Start, create, each_kind_of_lock, freeze, killed, line, lines
 from tests.databases import Database
 
 if TYPE_CHECKING:
@@ -133,7 +131,7 @@ async def test_a_request_to_the_dead_is_honoured_by_who_takes_over(
         await create(engine, marks, rerun=True, name=request)
         process = await start("run", request)
         await lines(marks, 2)
-        os.kill(process.pid, signal.SIGSTOP)
+        freeze(process, database)
         await {"pause": engine.pause, "stop": engine.stop}[request](request)
         await killed(process)
         async with asyncio.timeout(30):

@@ -12,14 +12,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from awfe import (
     Context,
     Engine,
+    Sleep,
     StepError,
     StepTimeout,
+    StoreUnavailable,
     WorkflowHalted,
     WorkflowState,
 )
-from tests.conformance.conftest import OpenEngine
+from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.steps import Note, World
-from tests.conformance.transactional_steps import PAY, Pay, PayAtGate, doing, in_use, make_table, paid
+from tests.conformance.transactional_steps import (
+    PAY,
+    Pay,
+    PayAtGate,
+    commits_of_steps_deadlock,
+    doing,
+    in_use,
+    make_table,
+    paid,
+)
 from tests.databases import Database
 
 
@@ -245,3 +256,33 @@ async def test_no_more_than_half_of_the_connections_are_theirs(
     assert [type(end).__name__ for end in ends].count("WorkflowStopped") == 1
     assert await paid(database) == names
     await in_use(engine, 0)
+
+
+async def test_a_commit_that_fails_for_too_long_is_given_up(database: Database, world: World) -> None:
+    engine = Engine(database.url, **(QUICK | {"db_retry_for": 0.3}))
+    deadlocks = commits_of_steps_deadlock(engine)
+    async with engine:
+        await engine.create_workflow("w", {}, [Pay("one")])
+        with pytest.raises(StoreUnavailable, match=r"step Pay: its transaction could not be committed for 0\.3 s"):
+            await engine.run("w")
+        deadlocks.heal()
+        async with asyncio.timeout(30):
+            while (await engine.get("w")).state == "running":
+                await asyncio.sleep(0.02)
+        # Nothing of it is stored, so it may be done again.
+        assert ((await engine.get("w")).state, await paid(database)) == ("paused", [])
+        assert (await engine.run("w")).state == "completed"
+    assert deadlocks.hits > 1, "it was tried again"
+    assert world.calls[-1] == "one 2"
+    assert await paid(database) == ["one"]
+
+
+async def test_a_step_can_not_wait_in_its_transaction(engine: Engine, database: Database) -> None:
+    async def wait(_ctx: Context, session: AsyncSession) -> Sleep:
+        await session.execute(PAY, {"name": "one"})
+        return Sleep(1)
+
+    await engine.create_workflow("w", {}, [doing(wait)])
+    with pytest.raises(StepError, match="a transactional step can't wait"):
+        await engine.run("w")
+    assert await paid(database) == []

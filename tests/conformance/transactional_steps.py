@@ -9,6 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe import Context, Engine, TransactionalStep
+from awfe.testing.calls import Call, Calls
+from awfe.testing.faults import Fault, Faults
 from tests.conformance.steps import World
 from tests.databases import Database
 
@@ -75,10 +77,27 @@ class Doing(TransactionalStep):
     async def work(self, ctx: Context, session: AsyncSession) -> None:
         """Do it."""
         World.now.calls.append(f"doing {ctx.step.attempt}")
-        await type(self).does(ctx, session)
+        return await type(self).does(ctx, session)  # type: ignore[return-value]  # what the test says
 
 
 def doing(does: Does) -> Doing:
     """Return a step that does this."""
     Doing.does = staticmethod(does)
     return Doing()
+
+
+def commits_of_steps_deadlock(engine: Engine) -> Faults:
+    """Let all COMMITs of steps' transactions fail, until it is healed, and no other; for an engine that is not open."""
+    calls = Calls(engine)
+    faults = Faults(calls, Fault.DEADLOCK, 0, times=None)
+    strike: Any = calls.before
+    of_steps = set()
+
+    def before(call: Call) -> None:
+        if "SAVEPOINT awfe_step" in call.statement:
+            of_steps.add(call.connection)
+        if call.kind == "commit" and call.connection in of_steps:
+            strike(call)
+
+    calls.before = before
+    return faults

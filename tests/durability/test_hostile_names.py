@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from awfe import Engine, InvalidState, StepError, StepNotFound
+from tests.conformance.helpers import ORPHAN
 from tests.conformance.steps import World
 from tests.databases import Database
-from tests.durability.wrecks import ORPHAN, RESUMABLE, Wreck, attacked, forge, wrecked
+from tests.durability.wrecks import RESUMABLE, Wreck, attacked, forge, wrecked
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from awfe import AwfeError, Engine, StepError, WorkflowCorrupt, WorkflowNotFound, WorkflowPaused
+from tests.conformance.helpers import ORPHAN
 from tests.conformance.steps import Hold, Note, World
 from tests.conformance.waiting_steps import Await
 from tests.databases import Database
 from tests.durability import wrecks
-from tests.durability.wrecks import ASKED, ORPHAN, QUICK, RESUMABLE, Wreck, attacked, forge, wrecked
+from tests.durability.wrecks import ASKED, QUICK, RESUMABLE, Wreck, attacked, forge, wrecked
 
 Verb = Callable[[Engine, str], Awaitable[object]]
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe import BaseStep, Context, Engine, WorkflowPaused
 from awfe.persistence.schema import attempt, event, metadata, step, workflow
+from tests.conformance.helpers import ORPHAN
 from tests.conformance.steps import Note, World
 from tests.databases import DIALECTS, Database
 
@@ -30,10 +31,6 @@ STEPS = READ
 LOG = READ | {"history", "reset"}
 HEAD = LOG | {"pause", "stop", "signal"}
 
-ORPHAN = (
-    "UPDATE awfe_workflow SET state = 'running', step_state = 'running', attempt = 1, run_token = 7, run_id = 'dead',"
-    " attempt_started_at = created_at, started_at = created_at, owner = 'gone:1:0123456789abcdef' WHERE id = :id"
-)
 ASKED = "UPDATE awfe_workflow SET request = 'stop', stop_grace = 0 WHERE id = :id"
 RESUMABLE = "UPDATE awfe_workflow SET resumable = TRUE WHERE id = :id"
 

@@ -1,8 +1,12 @@
 """Secrets as values, and masking in texts that come in pieces."""
 
+import asyncio
 import copy
 import pickle
 import random
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -56,9 +60,22 @@ async def test_a_secret_is_long_enough_to_be_masked(answer: str, problem: str) -
         keyring.secret(Secret("x"))
 
 
-async def test_of_a_function_that_is_async_a_step_gets_only_what_was_there_when_it_began() -> None:
-    async def vault(_name: str) -> str:
-        return "hunter2"
+def _later(text: str) -> "asyncio.Future[str]":
+    answer = asyncio.get_running_loop().create_future()
+    answer.set_result(text)
+    return answer
+
+
+async def _at_once(text: str) -> str:
+    return text
+
+
+@pytest.mark.parametrize("answer", [_at_once, _later])
+async def test_of_a_function_that_is_async_a_step_gets_only_what_was_there_when_it_began(
+    answer: Callable[[str], Awaitable[str]],
+) -> None:
+    def vault(_name: str) -> Awaitable[str]:
+        return answer("hunter2")
 
     keyring = Keyring(Secrets(vault))
     await keyring.open_for(BaseStep(), {"a": encode(Secret("x"), "a")})
@@ -132,3 +149,23 @@ def test_a_group_of_errors_is_masked() -> None:
     assert "hunter2" not in info.message + info.traceback
     assert info.type == "ExceptionGroup"
     assert str(inner) == "no ***"
+
+
+def test_an_error_is_masked_however_it_is_given_to_a_log() -> None:
+    secrets = Secrets()
+    secrets.note("hunter2")
+    for given in (True, sys.exc_info, lambda: sys.exception()):  # noqa: PLW0108 - looked up where there is one
+        try:
+            raise ValueError("hunter2")  # noqa: EM101, TRY301 - what is logged
+        except ValueError:
+            options: dict[str, Any] = {"exc_info": given() if callable(given) else given}
+            assert secrets.hide_logged("failed", (), options) == ("failed", ())
+        assert str(options["exc_info"]) == "***"
+
+
+def test_of_very_many_texts_the_oldest_are_forgotten() -> None:
+    """A program that makes a new secret each second must not grow."""
+    secrets = Secrets()
+    for number in range(10_001):
+        secrets.note(f"secret{number:05}")
+    assert secrets.mask("secret00000 secret00001 secret10000") == "secret00000 *** ***"

@@ -19,7 +19,7 @@ class Announcer:
         self.observers: list[Observer] = []
         self._log = log
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None]
 
     def tell(self, events: Iterable[Event]) -> None:
         """Queue events; costs nothing where nobody observes."""
@@ -33,8 +33,6 @@ class Announcer:
 
     async def close(self, limit: float) -> None:
         """Hand out what is queued, for at most `limit` seconds, and end."""
-        if self._task is None:
-            return
         drained = asyncio.ensure_future(self._queue.join())
         await asyncio.wait({drained}, timeout=limit)
         for task in (drained, self._task):

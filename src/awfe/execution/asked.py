@@ -53,9 +53,7 @@ class Asked:
         if head.token != self.head.token:
             self._fenced()
             return
-        if head.request is None:
-            return
-        if self._heeded != (head.request, head.stop_grace):
+        if head.request is not None and self._heeded != (head.request, head.stop_grace):
             self._heeded = (head.request, head.stop_grace)
             self.ask(Halt[head.request.upper()], head.stop_grace)
 

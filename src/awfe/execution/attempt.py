@@ -97,9 +97,9 @@ class Attempt:
         return self.task is not None and not self.task.done()
 
     async def ended(self) -> None:
-        """Return when its body has ended."""
-        if self.task is not None:
-            await asyncio.wait({self.task})
+        """Return when its body, which is alive, has ended."""
+        assert self.task is not None  # noqa: S101 - it is alive
+        await asyncio.wait({self.task})
 
     @property
     def fenced(self) -> bool:

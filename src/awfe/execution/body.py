@@ -85,7 +85,7 @@ class Body:
             shield.shield = False
 
 
-class _Led(Coroutine[Any, Any, None]):
+class _Led(Coroutine[Any, Any, None], Generator[Any, Any, None]):
     """Leads the coroutine of a body, or of a task that its code has started.
 
     One that is left alone is in a shield whenever it is suspended. Only its own task can enter a scope, and scopes must
@@ -124,12 +124,6 @@ class _Led(Coroutine[Any, Any, None]):
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self
-
-    def __iter__(self) -> "_Led":
-        return self
-
-    def __next__(self) -> Any:
-        return self.send(None)
 
     def __getattr__(self, name: str) -> Any:
         # What shows tasks looks at the coroutine's own: cr_frame, cr_code, __qualname__, …

@@ -92,15 +92,13 @@ class Control:
         await self._all_rested()
         await self._all_ended(settings.shutdown_grace)
         for run in self:
-            if run.task is not None:
-                self._crew.log.warning("a step of %r still runs; its lock is given back all the same", run.name)
-                run.task.cancel()
+            self._crew.log.warning("a step of %r still runs; its lock is given back all the same", run.name)
+            run.task.cancel()
         await self._all_ended(None)
         self.waiting.close()
 
     async def _all_ended(self, limit: float | None) -> None:
-        tasks = {run.task for run in self if run.task is not None}
-        if tasks:
+        if tasks := {run.task for run in self}:
             await asyncio.wait(tasks, timeout=limit)
 
     async def _all_rested(self) -> None:

@@ -109,15 +109,18 @@ class Lookout:
         return [head for key, head in stops.items() if self._deadlines[key] <= time.monotonic()]
 
     async def _fence(self, head: Head) -> None:
+        is_late = False
+
         def make(found: Found) -> Move | None:
+            nonlocal is_late
             now = found.head
-            if now.run_id != head.run_id or now.state not in ACTIVE:
-                return None
-            return takeover.fenced(now, self._crew.clock(), By(self._crew.owner))
+            is_late = now.run_id == head.run_id and now.state in ACTIVE
+            return takeover.fenced(now, self._crew.clock(), By(self._crew.owner)) if is_late else None
 
         with suppress(WorkflowNotFound):
             await self._crew.writes.change(head.name, make, workflow_id=head.id)
-            self._crew.log.warning("%r did not act on the stop of %r in time: fenced", head.owner, head.name)
+            if is_late:
+                self._crew.log.warning("%r did not act on the stop of %r in time: fenced", head.owner, head.name)
 
     async def _settle(self, left: Head) -> None:
         """Bring to rest what this engine had to leave behind when the database was away for too long."""

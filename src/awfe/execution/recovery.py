@@ -74,15 +74,16 @@ class Recovery:
         if now.state not in ACTIVE:
             return await self._crew.writes.let_go(now, self._crew.clock())
         rerun = await self._declared_rerun(now)
+        has_moved = False
 
         def make(found: Found) -> Move | None:
-            if found.head.run_id != now.run_id or found.head.rev != now.rev:
-                # It moves, so it lives; and `rerun` was declared by the step at which it was.
-                return None
-            return self.taken_over(found.head, found.progress, rerun=rerun)
+            nonlocal has_moved
+            # Then it lives, or others were first; and `rerun` was declared by the step at which it was.
+            has_moved = found.head.run_id != now.run_id or found.head.rev != now.rev
+            return None if has_moved else self.taken_over(found.head, found.progress, rerun=rerun)
 
         found = await self._crew.writes.change(head.name, make, workflow_id=head.id)
-        if found.head.rev != now.rev + 1:
+        if has_moved:
             return found.head
         # Should it live after all, it hears of it at once; what is left of a dead one's bell is taken down by this.
         await self._crew.bell.ring(str(head.owner))

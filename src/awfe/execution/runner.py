@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,7 +18,7 @@ from awfe.domain.outcomes import Outcome
 from awfe.domain.states import ACTIVE, StepState
 from awfe.domain.step import called, policies_of
 from awfe.domain.waits import Woken
-from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt
+from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt, WorkflowNotFound
 from awfe.execution import endings
 from awfe.execution.asked import Asked
 from awfe.execution.attempt import Attempt, Cut, Work
@@ -56,13 +57,13 @@ class Run(Asked):
         self.course = course
         self.by = by
         self.result = result
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None]
         self._progress = Progress()
         self._context: dict[str, bytes] = {}
         self._found: Found | None = None
         self._moving = asyncio.Lock()
         self._fault: Fault | None = None
-        self._tenure: Tenure | None = None
+        self._tenure: Tenure
         self._on_over = on_over
         self._on_rest = on_rest
 
@@ -113,7 +114,9 @@ class Run(Asked):
             await self._outlive(self._attempt)
         # A database that is away would keep us once more; what is left behind is settled when it is back.
         if self.head.owner is not None and not isinstance(error, (StoreUnavailable, WorkflowCorrupt)):
-            self.head = await self.crew.writes.let_go(self.head, self._now(), self.crew.settings.db_retry_for)
+            # Who has taken it over may have deleted it since.
+            with suppress(WorkflowNotFound):
+                self.head = await self.crew.writes.let_go(self.head, self._now(), self.crew.settings.db_retry_for)
         return error
 
     async def _steps_in_turn(self) -> BaseException | None:
@@ -174,9 +177,8 @@ class Run(Asked):
         return outcome
 
     async def _run_attempt(self, work: Work | None = None) -> Outcome:
-        if self._tenure is not None:
-            # It may have been lost while the begin was being saved: no body begins beside another's.
-            await self._tenure.hold()
+        # It may have been lost while the begin was being saved: no body begins beside another's.
+        await self._tenure.hold()
         head, step = self.head, self.course.steps[self.head.at - 1]
         attempt = Attempt(
             self.crew,
@@ -194,7 +196,7 @@ class Run(Asked):
             attempt.cut(Cut.STOP if self._halt is Halt.STOP else Cut.SHUTDOWN, self._grace)
         outcome = await attempt.run(self._context, policies_of(step).timeout, self.crew.settings.stop_grace)
         self._fault = Fault(attempt.error, attempt.described, attempt.timed_out)
-        if attempt.fenced and self._tenure is not None:
+        if attempt.fenced:
             await self._tenure.hold()
         return outcome
 
@@ -277,7 +279,7 @@ class Run(Asked):
         async with self._moving:
             while True:
                 # A step's own transaction does not wait: its fence decides, and the next body waits before it begins.
-                if self._tenure is not None and apply is None:
+                if apply is None:
                     await self._tenure.hold()
                 move = choose()
                 retry_for = self.crew.settings.db_retry_for

@@ -97,8 +97,7 @@ class Steering:
     async def leaving(self, name: str) -> None:
         """Return when a run is over whose workflow rests, and that only gives its lock back."""
         run = self.control.get(name)
-        rests = run is not None and run.has_claimed and run.head.state not in ACTIVE and run.head.owner is None
-        if run is not None and rests and run.task is not None:
+        if run is not None and run.has_claimed and run.head.state not in ACTIVE and run.head.owner is None:
             await asyncio.wait({run.task})
 
     async def begun(self, name: str) -> None:

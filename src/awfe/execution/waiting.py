@@ -83,7 +83,7 @@ class Waiting:
     def _look(self) -> None:
         self._timer = None
         now = self._clock()
-        if self._due and self._due[0] <= now:
+        if self._due[0] <= now:
             while self._due and self._due[0] <= now:
                 heapq.heappop(self._due)
             self._ring()

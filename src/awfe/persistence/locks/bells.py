@@ -44,8 +44,8 @@ class ServerBell:
         self._name = server.bell(instance, owner)
         self._silent: set[str] = set()
         self._tried = asyncio.Event()
-        self._engine: AsyncEngine | None = None
-        self._hanging: asyncio.Task[None] | None = None
+        self._engine: AsyncEngine
+        self._hanging: asyncio.Task[None]
 
     async def open(self, on_ring: Callable[[], None]) -> None:
         """Hang the bell; where that takes long, in the background."""
@@ -57,10 +57,8 @@ class ServerBell:
 
     async def close(self) -> None:
         """Take it down."""
-        if self._hanging is not None:
-            await end(self._hanging)
-        if self._engine is not None:
-            await self._database.dispose(self._engine)
+        await end(self._hanging)
+        await self._database.dispose(self._engine)
 
     async def ring(self, owner: str) -> None:
         """Ring the bell of another engine; never fails."""
@@ -79,9 +77,7 @@ class ServerBell:
             try:
                 await self._hang_once(engine, on_ring, again=again)
                 pause, again = _FIRST_PAUSE, True
-            except Exception as error:
-                if not faults.is_foreign(error):
-                    raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the poll does without a bell
                 self._tell_once("this engine can't be rung, it looks every poll_interval", error)
                 self._tried.set()
                 await asyncio.sleep(pause)

@@ -80,11 +80,7 @@ class LockConnection:
         """Connect within `limit` seconds: drivers give up a server that takes no connection, not one that is silent."""
         async with asyncio.timeout(limit):
             connection = await engine.connect()
-        try:
-            raw = await connection.get_raw_connection()
-        except BaseException:
-            await _drop(connection)
-            raise
+        raw = await connection.get_raw_connection()
         return cls(connection, raw.driver_connection, server, on_end)
 
     async def ask(self, statement: TextClause, key: str | int, limit: float) -> bool:

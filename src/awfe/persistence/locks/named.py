@@ -19,14 +19,8 @@ class NamedLocks(ABC):
         self.database = database
         self.server = server
         self._instance = instance
-        self._engine: AsyncEngine | None = None
-        self._heart: asyncio.Task[None] | None = None
-
-    @property
-    def engine(self) -> AsyncEngine:
-        """The engine of the lock connections."""
-        assert self._engine is not None  # noqa: S101 - awfe.Engine opens the locks before it runs anything
-        return self._engine
+        self.engine: AsyncEngine
+        self._heart: asyncio.Task[None]
 
     @property
     def limit(self) -> float:
@@ -45,15 +39,13 @@ class NamedLocks(ABC):
 
     async def open(self) -> None:
         """Begin the heartbeat."""
-        self._engine = lock_engine(self.database, self.server, self.size)
+        self.engine = lock_engine(self.database, self.server, self.size)
         self._heart = asyncio.create_task(self._beat(), name="awfe lock heartbeat")
 
     async def close(self) -> None:
         """Close the lock connections, and with them whatever they still hold."""
-        if self._heart is not None:
-            await end(self._heart)
-        if self._engine is not None:
-            await self.database.dispose(self._engine)
+        await end(self._heart)
+        await self.database.dispose(self.engine)
 
     def key(self, workflow_id: int) -> str | int:
         """Return the name of a workflow's lock."""

@@ -30,21 +30,25 @@ class FileLocks(PresenceLocks):
     def __init__(self, database: Database, owner: str) -> None:
         """Lock beside this database, in the name of this owner."""
         super().__init__(owner)
+        file = file_of(database, owner)
+        assert file is not None  # noqa: S101 - our own owner is well made
         self._database = database
+        self._file = file
         self._descriptor: int | None = None
 
     async def open(self) -> None:
-        """Show that this engine lives."""
-        file = file_of(self._database, self.owner)
-        assert file is not None  # noqa: S101 - our own owner is well made
-        self._descriptor = os.open(file, os.O_CREAT | os.O_RDONLY, 0o644)
+        """Show that this engine lives; raises `StoreUnavailable` where there can be no such file."""
+        await self._database.retried(self._hold)
+
+    async def _hold(self) -> None:
+        self._descriptor = self._descriptor or os.open(self._file, os.O_CREAT | os.O_RDONLY, 0o644)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     async def close(self) -> None:
         """Show that this engine is gone."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
-            self._remove(self.owner)
+            _remove(self._file)
             os.close(descriptor)
 
     async def lives(self, owner: str) -> bool:
@@ -65,17 +69,17 @@ class FileLocks(PresenceLocks):
             return True
         finally:
             os.close(descriptor)
-        self._remove(owner)
+        _remove(file)
         return False
 
     async def revive(self) -> None:
         """Do nothing: a flock can't be lost."""
 
-    def _remove(self, owner: str) -> None:
-        for suffix in ("", ".bell"):
-            if (file := file_of(self._database, owner, suffix)) is not None:
-                with suppress(OSError):
-                    file.unlink()
+
+def _remove(file: Path) -> None:
+    for each in (file, Path(f"{file}.bell")):
+        with suppress(OSError):
+            each.unlink()
 
 
 class SocketBell:
@@ -113,8 +117,12 @@ class SocketBell:
             mine, self._socket = self._socket, None
             asyncio.get_running_loop().remove_reader(mine)
             mine.close()
-            if (file := file_of(self._database, self._owner, ".bell")) is not None:
-                file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._remove()
+
+    def _remove(self) -> None:
+        with self._address(self._owner) as address:
+            Path(address).unlink()
 
     async def ring(self, owner: str) -> None:
         """Ring the bell of another engine; one that is not there, or not ours to ring, hears at its next poll."""

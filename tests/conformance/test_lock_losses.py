@@ -1,0 +1,199 @@
+"""Locks that are lost at an awkward moment, and answers about them that are no good."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import TextClause
+
+from awfe import Engine, LockLost, StoreUnavailable, WorkflowLocked
+from awfe.persistence.locks.connection import LockConnection
+from awfe.testing.calls import Calls
+from awfe.testing.faults import Fault, Faults
+from awfe.testing.proxy import Packet, Proxy
+from tests.conformance.conftest import QUICK, OpenEngine
+from tests.conformance.helpers import each_kind_of_lock, hold
+from tests.conformance.steps import Hold, Note, World
+from tests.conformance.test_locks import until
+from tests.databases import Database
+
+on_servers = pytest.mark.databases("mysql", "postgresql")
+of_connections = pytest.mark.parametrize("locks", ["dedicated", "shared"], indirect=True)
+
+
+@each_kind_of_lock
+async def test_a_lock_that_is_not_lost_is_regained_at_once(engine: Engine) -> None:
+    held = await engine._crew.locks.take(7)
+    assert held is not None
+    assert await held.regain()
+    assert await engine._crew.locks.is_held(7, engine._crew.owner)
+    await held.release()
+
+
+@on_servers
+@of_connections
+@pytest.mark.parametrize(("what", "answers"), [("take", True), ("release", True), ("release", False)])
+async def test_a_server_that_hangs_up(
+    engine: Engine, world: World, what: str, monkeypatch: pytest.MonkeyPatch, locks: str, *, answers: bool
+) -> None:
+    """A lock that was given with it is taken again; a connection that took one back, or not, is not used again."""
+    real = LockConnection.ask
+    kept: Any = engine._crew.locks
+    left: list[LockConnection] = []
+
+    async def ask(self: LockConnection, statement: TextClause, key: Any, limit: float) -> bool:
+        answer = await real(self, statement, key, limit)
+        if statement is getattr(kept.server, what) and not left:
+            left.append(self)
+            self.end()
+            if not answers:
+                raise ConnectionResetError
+        return answer
+
+    monkeypatch.setattr(LockConnection, "ask", ask)
+    await engine.create_workflow("w", {}, [Note("one"), Note("two")])
+    assert (await engine.run("w")).state == "completed"
+    assert world.calls == ["one", "two"]
+    assert len(left) == 1, locks
+    again = await kept.take(1)
+    assert again.connection.driver is not left[0].driver
+    await again.release()
+
+
+@on_servers
+@of_connections
+async def test_a_heartbeat_is_no_sign_of_life_of_a_connection_that_is_gone(database: Database, locks: str) -> None:
+    """It would keep the server from letting go."""
+    passed = []
+
+    async def note(packet: Packet) -> None:
+        passed.append(packet)
+
+    async with Proxy(database.url) as proxy, Engine(database.url, lock_url=proxy.url, **QUICK) as engine:
+        held: Any = await engine._crew.locks.take(7)
+        connection = held.connection
+        proxy.on_packet = note
+        await connection.beat(5.0)
+        assert len(passed) >= 2, locks
+        passed.clear()
+        connection.end()
+        await connection.beat(5.0)
+        assert passed == []
+        await held.release()
+
+
+@on_servers
+@pytest.mark.parametrize("locks", ["shared"], indirect=True)
+async def test_a_lock_that_the_server_does_not_know_ends_the_connection(engine: Engine, locks: str) -> None:
+    """Nobody knows what else it has forgotten: the others are taken again."""
+    kept: Any = engine._crew.locks
+    forgotten, other = await kept.take(7), await kept.take(8)
+    assert await forgotten.connection.ask(kept.server.release, forgotten.key, kept.limit)
+    await forgotten.release()
+    assert other.lost.is_set(), locks
+    assert await other.regain()
+    assert await kept.is_held(8, None)
+    await other.release()
+
+
+@pytest.mark.parametrize("locks", ["lease"], indirect=True)
+async def test_a_workflow_that_is_deleted_while_its_lock_is_lost(
+    engine: Engine, open_engine: OpenEngine, world: World, database: Database, locks: str
+) -> None:
+    silent = await open_engine(lock_heartbeat=100.0, lock_limit=300.0)
+    await engine.create_workflow("w", {}, [Hold("one"), Note("two")])
+    handle = await silent.start("w")
+    await world.entered["one"].wait()
+    await database.execute("UPDATE awfe_lease SET expires = 1 WHERE owner = :owner", {"owner": silent._crew.owner})
+    assert (await engine.recover()).refused == ("w",)
+    await engine.delete("w")
+    leases: Any = silent._crew.locks
+    # As its heartbeat will see, some time later.
+    leases._doubtful = True
+    for lock in leases.held.values():
+        lock.lose()
+    with pytest.raises(LockLost, match="was taken over"):
+        await handle
+    assert (world.cleaned, world.calls) == (["one"], ["one"]), locks
+
+
+@on_servers
+async def test_no_step_begins_whose_lock_was_lost_before_the_claim_for_good(
+    database: Database, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: Any = QUICK | {"db_retry_for": 0.3}
+    async with Proxy(database.url) as proxy, Engine(database.url, lock_url=proxy.url, **settings) as engine:
+        await engine.create_workflow("w", {}, [Note("one")])
+        real = engine._writes.change
+
+        async def change(*args: Any, **kwargs: Any) -> Any:
+            monkeypatch.undo()
+            await proxy.cut()
+            tenure: Any = next(iter(engine._steering.control))._tenure
+            await until(lambda: tenure._regaining is not None and tenure._regaining.done())
+            return await real(*args, **kwargs)
+
+        monkeypatch.setattr(engine._writes, "change", change)
+        with pytest.raises(StoreUnavailable, match="the lock could not be taken again"):
+            await engine.run("w")
+        await proxy.mend()
+        async with asyncio.timeout(30):
+            while (await engine.get("w")).state == "running":
+                await asyncio.sleep(0.02)
+        assert (await engine.get("w")).steps[0].state == "interrupted"
+        assert world.calls == []
+        assert (await engine.restart("w")).state == "completed"
+
+
+@pytest.mark.databases("mysql")
+async def test_a_connection_that_is_reset_is_seen_at_once(
+    database: Database, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A firewall does not close it as a server does."""
+    settings: Any = QUICK | {"lock_heartbeat": 100.0, "lock_limit": 300.0}
+    async with Proxy(database.url) as proxy, Engine(database.url, lock_url=proxy.url, **settings) as engine:
+        proxy.resets = True
+        task = await hold(engine, world)
+        locks: Any = engine._crew.locks
+        (lock,) = locks.held
+        broken, reader = lock.connection, lock.connection.driver._reader
+        await proxy.cut()
+        await until(broken.ended.is_set)
+        assert isinstance(reader.exception(), ConnectionResetError)
+        await proxy.mend()
+        world.gates["w"].set()
+        await task
+    assert "locking again" in caplog.text
+    assert world.calls == ["one", "w", "three"]
+
+
+@on_servers
+@of_connections
+async def test_a_lock_that_others_hold_refuses_a_run(engine: Engine, open_engine: OpenEngine, locks: str) -> None:
+    """As while they begin: nothing in the tables tells of it yet."""
+    other = await open_engine()
+    await engine.create_workflow("w", {}, [Note("one")])
+    held = await other._crew.locks.take(1)
+    assert held is not None, locks
+    with pytest.raises(WorkflowLocked):
+        await engine.run("w")
+    await held.release()
+    assert (await engine.run("w")).state == "completed"
+
+
+async def test_a_lease_that_can_not_be_renewed_stays_lost(database: Database) -> None:
+    engine = Engine(database.url, locks="lease", **(QUICK | {"connect_retry_for": 0.1}))
+    calls = Calls(engine)
+    async with engine:
+        leases: Any = engine._crew.locks
+        lock = await leases.take(7)
+        leases._doubtful = True
+        lock.lose()
+        faults = Faults(calls, Fault.TIMEOUT_BEFORE, 0, times=None)
+        with pytest.raises(StoreUnavailable):
+            await lock.regain()
+        assert lock.lost.is_set()
+        faults.heal()
+        assert await lock.regain()
+        assert not lock.lost.is_set()
+        await lock.release()
