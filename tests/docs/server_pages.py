@@ -15,7 +15,7 @@ from tests.databases import Database
 from tests.docs.pages import DOCS, blocks
 from tests.servers import MySQL, PostgreSQL, Server
 
-_NAMES = re.compile(r"\b(?:workflows(?!\.(?:sql|dump|db))|awfe_(?:app|deploy|ops))\b")
+_NAMES = re.compile(r"\b(?:workflows(?:_restored)?(?!\.(?:sql|dump|db))|awfe_(?:app|deploy|ops))\b")
 _CERTIFY = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
     " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out ca.pem 2>/dev/null"
@@ -61,7 +61,7 @@ class ServerPage:
 
     def name(self, shown: str) -> str:
         """Return what the test has for a name on the page."""
-        return self._database if shown == "workflows" else f"{self._database}{shown.removeprefix('awfe')}"
+        return f"{self._database}{shown.removeprefix('workflows').removeprefix('awfe')}"
 
     def block(self, title: str) -> str:
         """Return a block with the names of the test."""

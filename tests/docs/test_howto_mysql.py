@@ -1,9 +1,11 @@
 """The how-to page about MySQL and MariaDB: its accounts, its TLS and its figures, on real servers."""
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
 from awfe import ConfigError, Engine, Settings, StoreUnavailable, WorkflowStopped, migrate
 from awfe.persistence import health
@@ -19,6 +21,7 @@ from tests.docs.server_pages import (
     hold,
     sessions_are_as_many_as_the_page_says,
 )
+from tests.programs import find_program
 from tests.servers import Server
 
 pytestmark = pytest.mark.databases("mysql")
@@ -42,6 +45,15 @@ async def no_accounts(page: ServerPage, url: str) -> None:
     await execute(url, *(f"DROP USER IF EXISTS {page.name(each)}" for each in ("awfe_app", "awfe_deploy", "awfe_ops")))
 
 
+def dump_and_restore(url: URL) -> None:
+    """Dump a database and restore it in place."""
+    found = [find_program(*names) for names in (("mariadb-dump", "mysqldump"), ("mariadb", "mysql"))]
+    dump, client = (each or pytest.skip("no client here") for each in found)
+    at = [f"--host={url.host}", f"--port={url.port}", f"--user={url.username}", f"--password={url.password}"]
+    dumped = subprocess.run([dump, *at, "--single-transaction", str(url.database)], capture_output=True, check=True)  # noqa: S603 - the server's own program
+    subprocess.run([client, *at, str(url.database)], input=dumped.stdout, check=True)  # noqa: S603 - the same
+
+
 async def test_mysql(page: ServerPage, database: Database) -> None:
     """The account of the engines may do what engines do, with each kind of locks, and can't make tables."""
     url = page.url(database.url, "awfe_app", "app-secret")
@@ -59,6 +71,7 @@ async def test_mysql(page: ServerPage, database: Database) -> None:
                 with pytest.raises(WorkflowStopped):
                     await handle
                 await engine.delete("held")
+        await asyncio.to_thread(dump_and_restore, page.url(database.url, "awfe_deploy", "deploy-secret"))
         assert await violations(database.url) == []
     finally:
         await no_accounts(page, database.url)
