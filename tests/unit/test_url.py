@@ -205,5 +205,7 @@ def test_certificates_that_can_not_be_used_are_told(tmp_path: Path) -> None:
     for name in ("empty.pem", "missing.pem"):
         with pytest.raises(ConfigError, match=rf"can't be used \(ssl_ca=.*/{name}\): "):
             module.encryption(resolve(f"mysql://u:{PASSWORD}@h/d?ssl_ca={tmp_path}/{name}"))
-    with pytest.raises(ConfigError, match=r"the database URL has ssl_key_password; awfe takes ssl_ca, .*check_hostname"):
+    with pytest.raises(
+        ConfigError, match=r"the database URL has ssl_key_password; awfe takes ssl_ca, .*check_hostname"
+    ):
         module.encryption(resolve("mysql://u@h/d?ssl_ca=ca.pem&ssl_key_password=x"))
