@@ -1,5 +1,6 @@
 """From what a caller calls a database to a URL with an async driver."""
 
+import ssl
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from awfe.errors import ConfigError
 DRIVERS = {"mysql": "aiomysql", "mariadb": "aiomysql", "postgresql": "asyncpg", "sqlite": "aiosqlite"}
 _SPELLINGS = {"mysql2": "mysql", "postgres": "postgresql", "sqlite3": "sqlite"}
 _EXTRAS = {"asyncpg": "pip install 'awfe[postgresql]'"}
+_SSL_KEYS = ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_check_hostname")
 _KEYS = ("adapter", "host", "port", "username", "password", "database")
 
 
@@ -59,6 +61,29 @@ def check(url: URL) -> URL:
 def _in_memory(url: URL) -> bool:
     wanted = {value for name in ("mode", "vfs") for value in url.normalized_query.get(name, ())}
     return not url.database or ":memory:" in url.database or not wanted.isdisjoint({"memory", "memdb"})
+
+
+def encryption(url: URL) -> dict[str, ssl.SSLContext]:
+    """Return what the driver is given beside a URL with `ssl_ca` and the like; raises `ConfigError`.
+
+    SQLAlchemy reads them for drivers of MySQL that take the names of files: aiomysql takes a context.
+    """
+    given = {name: str(value) for name, value in url.query.items() if name.startswith("ssl_")}
+    if not given or url.get_backend_name() != "mysql":
+        return {}
+    if unknown := given.keys() - set(_SSL_KEYS):
+        msg = f"the database URL has {', '.join(sorted(unknown))}; awfe takes {', '.join(_SSL_KEYS)}"
+        raise ConfigError(msg)
+    try:
+        context = ssl.create_default_context(cafile=given.get("ssl_ca"), capath=given.get("ssl_capath"))
+        context.check_hostname = given.get("ssl_check_hostname", "true").lower() not in ("false", "0", "no")
+        if "ssl_cert" in given:
+            context.load_cert_chain(given["ssl_cert"], given.get("ssl_key"))
+    except OSError as error:
+        named = ", ".join(f"{name}={value}" for name, value in given.items())
+        msg = f"the certificates of the database URL can't be used ({named}): {error}"
+        raise ConfigError(msg) from error
+    return {"ssl": context}
 
 
 def is_missing_file(url: URL) -> bool:

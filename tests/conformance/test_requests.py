@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,7 +18,7 @@ from awfe import (
 )
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import hold
-from tests.conformance.steps import Hold, Note, Stubborn, World
+from tests.conformance.steps import Hold, Note, Rerun, Stubborn, World
 
 
 async def test_a_second_run_is_refused_wherever_it_comes_from(
@@ -142,6 +143,29 @@ async def test_in_line_a_workflow_keeps_its_state_and_may_be_taken_out(open_engi
     assert (await queued["last"]).state == "completed"
     assert (await engine.run("p")).state == "completed"
     assert world.calls == ["one", "first", "three", "last", "p"]
+
+
+@pytest.mark.parametrize("verb", ["pause", "stop"])
+async def test_what_a_person_has_halted_no_line_of_another_engine_begins_again(
+    open_engine: OpenEngine, world: World, verb: str
+) -> None:
+    """It stood in line to be recovered there, while this engine ran it, and would be allowed to go on."""
+    engine, other = await open_engine(), await open_engine(max_running=1)
+    task = await hold(other, world, "first")
+    await engine.create_workflow("w", {}, [Rerun("one"), Rerun("two")], at=datetime.now(UTC))
+    assert (await other.recover()).started == ("w",)
+    handle = await engine.start("w")
+    await world.entered["one"].wait()
+    await getattr(engine, verb)("w")
+    world.gates["one"].set()
+    with pytest.raises(WorkflowHalted):
+        await handle
+    halted = await engine.get("w")
+    assert halted.state == ("paused" if verb == "pause" else "stopped")
+    world.gates["first"].set()
+    await task
+    assert await other.wait("w", 30) == halted
+    assert other._steering.control.get("w") is None
 
 
 async def test_refused_requests_name_the_state(engine: Engine) -> None:

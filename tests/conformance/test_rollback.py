@@ -8,7 +8,7 @@ import pytest
 from awfe import Engine, ErrorState, InvalidState, StepError, WorkflowPaused, WorkflowState, WorkflowStopped
 from awfe.domain.decide import Halt
 from tests.conformance.conftest import OpenEngine
-from tests.conformance.helpers import Start, each_kind_of_lock, killed
+from tests.conformance.helpers import Start, each_kind_of_lock, hold, killed
 from tests.conformance.steps import Note, World
 from tests.conformance.waiting_steps import Await, Undoable
 
@@ -187,6 +187,32 @@ async def test_closing_halts_it_and_recover_goes_on(engine: Engine, open_engine:
     async with asyncio.timeout(30):
         while (await engine.get("w")).state != "rolled_back":
             await asyncio.sleep(0.01)
+
+
+async def test_one_that_a_person_has_paused_no_line_of_another_engine_goes_on_with(
+    engine: Engine, open_engine: OpenEngine, world: World
+) -> None:
+    """It stood in line to be recovered there, while this engine went on with it."""
+    closing, other = await open_engine(), await open_engine(max_running=1)
+    first = await hold(other, world, "first")
+    await engine.create_workflow("w", {}, [Undoable("one"), Undoable("two"), Undoable("three")])
+    await engine.run("w")
+    for undo, halting in (("undo three", closing), ("undo two", engine)):
+        world.gates[undo].clear()
+        task = asyncio.create_task(halting.rollback("w"))
+        await world.entered[undo].wait()
+        halted = asyncio.create_task(halting.close() if halting is closing else halting.pause("w"))
+        await asyncio.wait({halted}, timeout=0.2)
+        world.gates[undo].set()
+        with pytest.raises(WorkflowPaused):
+            await task
+        await halted
+        if halting is closing:
+            assert (await other.recover()).started == ("w",)
+    world.gates["first"].set()
+    await first
+    assert (await other.wait("w", 30)).state == "paused"
+    assert "undo one" not in world.calls
 
 
 @pytest.mark.parametrize("halt", [Halt.PAUSE, Halt.SHUTDOWN], ids=str)

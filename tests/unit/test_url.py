@@ -1,5 +1,7 @@
 """From what a caller calls a database to a URL that awfe can use, without ever showing a password."""
 
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,3 +187,25 @@ def test_sslmode_is_what_asyncpg_calls_ssl() -> None:
     """Hosting providers give URLs for libpq."""
     url = resolve("postgresql://u@h/d?sslmode=require&application_name=x")
     assert dict(url.query) == {"ssl": "require", "application_name": "x"}
+
+
+def test_certificates_of_a_url_become_a_context(tmp_path: Path) -> None:
+    """The driver of MySQL takes no files; that of PostgreSQL reads its arguments by itself."""
+    (tmp_path / "none").mkdir()
+    url = resolve(f"mysql://u@h/d?ssl_capath={tmp_path}/none")
+    context = module.encryption(url)["ssl"]
+    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+    assert not module.encryption(resolve(f"{url}&ssl_check_hostname=false"))["ssl"].check_hostname
+    assert module.encryption(resolve("mysql://u@h/d")) == {}
+    assert module.encryption(resolve("postgresql://u@h/d?sslmode=require")) == {}
+
+
+def test_certificates_that_can_not_be_used_are_told(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    for name in ("empty.pem", "missing.pem"):
+        with pytest.raises(ConfigError, match=rf"can't be used \(ssl_ca=.*/{name}\): "):
+            module.encryption(resolve(f"mysql://u:{PASSWORD}@h/d?ssl_ca={tmp_path}/{name}"))
+    with pytest.raises(
+        ConfigError, match=r"the database URL has ssl_key_password; awfe takes ssl_ca, .*check_hostname"
+    ):
+        module.encryption(resolve("mysql://u@h/d?ssl_ca=ca.pem&ssl_key_password=x"))

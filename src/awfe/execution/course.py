@@ -39,10 +39,11 @@ class Forward:
 
     undo = False
 
-    def __init__(self, steps: Sequence[BaseStep], rev: int, *, woken: bool = False) -> None:
-        """Go through these steps, all of the workflow."""
+    def __init__(self, steps: Sequence[BaseStep], rev: int, *, woken: bool = False, recovered: bool = False) -> None:
+        """Go through these steps, all of the workflow; `recovered`: only where no person has halted it."""
         self.take(steps, rev)
         self.woken = woken
+        self._recovered = recovered
 
     def take(self, steps: Sequence[BaseStep], rev: int) -> None:
         """Go through other steps."""
@@ -55,7 +56,7 @@ class Forward:
         if self.woken and head.state is not WorkflowState.WAITING:
             return None
         answer = verbs.check(head, Verb.RUN)
-        if answer is Answer.RETURNS:
+        if answer is Answer.RETURNS or (self._recovered and _is_a_persons(head)):
             return None
         self.check(head, answer)
         ready = waiting.ready(head, who.now, signalled=found.signal is not None)
@@ -85,11 +86,20 @@ class Back:
 
     undo = True
 
-    def __init__(self, steps: Sequence[BaseStep], rev: int, *, current: bool = False, skip: bool = False) -> None:
-        """Go back through these steps, all of the workflow."""
+    def __init__(
+        self,
+        steps: Sequence[BaseStep],
+        rev: int,
+        *,
+        current: bool = False,
+        skip: bool = False,
+        recovered: bool = False,
+    ) -> None:
+        """Go back through these steps, all of the workflow; `recovered`: only where no person has halted it."""
         self.take(steps, rev)
         self._current = current
         self._skip = skip
+        self._recovered = recovered
 
     def take(self, steps: Sequence[BaseStep], rev: int) -> None:
         """Go back through other steps."""
@@ -101,6 +111,8 @@ class Back:
         """Begin the undo of the last completed step, or go on where a rollback was halted."""
         head = found.head
         verbs.check(head, Verb.ROLLBACK)
+        if self._recovered and _is_a_persons(head):
+            return None
         first = next(self.path(head, found.progress), None)
         return undoing.claimed(head, first, found.progress.next_attempt(first or 0), claimant)
 
@@ -118,7 +130,14 @@ class Back:
         return below, progress.next_attempt(below or 0)
 
 
-def forward(head: Head, specs: Sequence[StepSpec], rev: int | None = None) -> Forward | None:
+def _is_a_persons(head: Head) -> bool:
+    """Tell whether a workflow rests for a person: one that was in line to be recovered was run and halted meanwhile."""
+    return not head.resumable and head.state not in (WorkflowState.PENDING, WorkflowState.WAITING)
+
+
+def forward(
+    head: Head, specs: Sequence[StepSpec], rev: int | None = None, *, recovered: bool = False
+) -> Forward | None:
     """Return the way on from where a workflow stands, None for one that is completed; raises what refuses it.
 
     `rev`: the revision at which the steps were read, where that is not the head's.
@@ -127,15 +146,25 @@ def forward(head: Head, specs: Sequence[StepSpec], rev: int | None = None) -> Fo
     if answer is Answer.RETURNS:
         return None
     # Where others are quicker, who attaches follows them.
-    course = Forward(load(head.name, specs), head.rev if rev is None else rev, woken=answer is Answer.ATTACHES)
+    woken = answer is Answer.ATTACHES
+    course = Forward(load(head.name, specs), head.rev if rev is None else rev, woken=woken, recovered=recovered)
     course.check(head, answer)
     return course
 
 
-def back(head: Head, specs: Sequence[StepSpec], rev: int | None = None, *, current: bool, skip: bool) -> Back:
+def back(
+    head: Head,
+    specs: Sequence[StepSpec],
+    rev: int | None = None,
+    *,
+    current: bool,
+    skip: bool,
+    recovered: bool = False,
+) -> Back:
     """Return the way back from where a workflow stands; raises what refuses it."""
     verbs.check(head, Verb.ROLLBACK)
-    return Back(load(head.name, specs), head.rev if rev is None else rev, current=current, skip=skip)
+    steps = load(head.name, specs)
+    return Back(steps, head.rev if rev is None else rev, current=current, skip=skip, recovered=recovered)
 
 
 def load(name: str, specs: Sequence[StepSpec]) -> list[BaseStep]:

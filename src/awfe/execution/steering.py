@@ -55,17 +55,17 @@ class Steering:
         await self.lookout.close()
         await self._attaching.close()
 
-    async def start(self, name: str, by: By) -> Result | None:
+    async def start(self, name: str, by: By, *, recovered: bool = False) -> Result | None:
         """Let a workflow run in the background, or attach to one that waits; None when it is completed.
 
-        Refuses what can be known now.
+        Refuses what can be known now. What is `recovered` does not begin where a person has halted it meanwhile.
         """
         await self.leaving(name)
         if (attached := self.attached(name)) is not None:
             return attached
         read, specs = await self._crew.reads.with_steps(name)
         head = await self._recovery.settle(read)
-        course = forward(head, specs, read.rev)
+        course = forward(head, specs, read.rev, recovered=recovered)
         if course is None:
             return None
         if course.woken:
@@ -73,13 +73,15 @@ class Steering:
         self._gate.check()
         return self.attached(name) or self.control.begin(head, course, by)
 
-    async def roll_back(self, name: str, by: By, *, current: bool, skip: bool, in_line: bool = True) -> Result:
+    async def roll_back(
+        self, name: str, by: By, *, current: bool, skip: bool, in_line: bool = True, recovered: bool = False
+    ) -> Result:
         """Let a workflow be rolled back in the background; refuses what can be known now."""
         await self.leaving(name)
         self.refuse_running(name)
         read, specs = await self._crew.reads.with_steps(name)
         head = await self._recovery.settle(read)
-        course = back(head, specs, read.rev, current=current, skip=skip)
+        course = back(head, specs, read.rev, current=current, skip=skip, recovered=recovered)
         self._gate.check()
         self.refuse_running(name)
         return self.control.begin(head, course, by, in_line=in_line)
@@ -249,8 +251,8 @@ class Steering:
             return None
         by = By(self._crew.owner, "recover")
         if (await self._crew.reads.head(name)).undoing:
-            return await self.roll_back(name, by, current=False, skip=False)
-        return await self.start(name, by)
+            return await self.roll_back(name, by, current=False, skip=False, recovered=True)
+        return await self.start(name, by, recovered=True)
 
     def _tell_corrupt(self, rested: "asyncio.Future[None]") -> None:
         if isinstance(error := rested.exception(), WorkflowCorrupt):

@@ -91,7 +91,8 @@ class Database:
 
     def _connecting(self, arguments: dict[str, Any]) -> AsyncEngine:
         if self._given is None:
-            return create_async_engine(self.url, connect_args=dict(_CONNECT_ARGS[self.kind]), **arguments)
+            for_driver = _CONNECT_ARGS[self.kind] | urls.encryption(self.url)
+            return create_async_engine(self.url, connect_args=for_driver, **arguments)
         given = self._given.sync_engine.pool
         made = create_async_engine(self.url, creator=lambda: given._invoke_creator(None), **arguments)  # type: ignore[arg-type]  # noqa: SLF001 - SQLAlchemy has no public way to share a creator
         made.sync_engine.pool.dispatch._update(given.dispatch, only_propagate=False)  # noqa: SLF001 - nor to share listeners

@@ -50,7 +50,10 @@ class LeaseLocks(PresenceLocks):
         """Show that this engine lives; creates the table where only the locks are."""
 
         async def work(session: AsyncSession) -> None:
-            await session.execute(CreateTable(lease, if_not_exists=True))
+            # Looked for first: whoever asks to create a table needs the right to, also where there is one.
+            connection = await session.connection()
+            if not await connection.run_sync(lambda sync: sync.dialect.has_table(sync, lease.name)):
+                await session.execute(CreateTable(lease, if_not_exists=True))
             await session.execute(self._forget)
 
         await self._database.write(work)

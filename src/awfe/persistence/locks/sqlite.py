@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from awfe.errors import StoreUnavailable
 from awfe.persistence.locks.presence import PresenceLocks
 from awfe.persistence.session import Database
 
@@ -37,11 +38,12 @@ class FileLocks(PresenceLocks):
         self._descriptor: int | None = None
 
     async def open(self) -> None:
-        """Show that this engine lives; raises `StoreUnavailable` where there can be no such file."""
-        await self._database.retried(self._hold)
-
-    async def _hold(self) -> None:
-        self._descriptor = self._descriptor or os.open(self._file, os.O_CREAT | os.O_RDONLY, 0o644)
+        """Show that this engine lives; raises `StoreUnavailable` where no file can be made beside the database."""
+        try:
+            self._descriptor = os.open(self._file, os.O_CREAT | os.O_RDONLY, 0o644)
+        except OSError as error:
+            msg = f"{self._database}: no lock can be kept beside it, its directory must be writable: {error}"
+            raise StoreUnavailable(msg) from error
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     async def close(self) -> None:
