@@ -13,7 +13,7 @@ _AGAIN = 0.1
 async def to_the_end(awaitable: Awaitable[T]) -> T:
     """Await something that must not be cut off, then deliver a cancellation that came meanwhile."""
     cancelled: list[bool] = []
-    task = _unseen(awaitable)
+    task = unseen(awaitable)
     await _outlast(task, lambda: cancelled.append(True))
     if cancelled and not task.cancelled():
         # Looked at, so that asyncio does not call it forgotten.
@@ -27,7 +27,7 @@ async def cut_once(awaitable: Awaitable[T]) -> T:
 
     A second cancellation, or one that a cancelled scope delivers again and again, would cut off its clean-up.
     """
-    task = _unseen(awaitable)
+    task = unseen(awaitable)
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
@@ -46,7 +46,7 @@ async def surely(once: Callable[[], Awaitable[T]], on_cancel: Callable[[], None]
     Its own task is cancelled too when a loop goes down; then it is done again.
     """
     while True:
-        task = _unseen(once())
+        task = unseen(once())
         await _outlast(task, on_cancel)
         if not task.cancelled():
             return task.result()
@@ -62,7 +62,7 @@ async def end(task: "asyncio.Task[None]") -> None:
         task.exception()
 
 
-def _unseen(awaitable: Awaitable[T]) -> "asyncio.Task[T]":
+def unseen(awaitable: Awaitable[T]) -> "asyncio.Task[T]":
     """Begin something in a task that a loop which goes down does not see, for it cancels all that it sees."""
 
     async def begun() -> T:

@@ -1,5 +1,6 @@
 """One workflow looked up inside a transaction: its head, its steps, and the log that it adds up to."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
@@ -11,7 +12,7 @@ from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
 from awfe.domain.states import Cause, StepState
 from awfe.domain.step import StepSpec
-from awfe.errors import WorkflowNotFound
+from awfe.errors import WorkflowCorrupt, WorkflowError, WorkflowNotFound
 from awfe.persistence import codec, specs
 from awfe.persistence.schema import attempt, event, step, workflow
 
@@ -26,13 +27,14 @@ _WITH_STEPS: Final = (
 )
 # An attempt's changes count only when it was completed or undone, so the others are not even sent. What is read here
 # is put in order here: a server that sorts rows with long texts does it in a file.
-_ENDED: Final = select(
+_ENDING: Final = (
     attempt.c.rev,
     attempt.c.outcome,
     attempt.c.position,
     attempt.c.attempt,
     case((attempt.c.outcome.in_([StepState.COMPLETED.value, StepState.UNDONE.value]), attempt.c.changes)),
-).where(attempt.c.workflow_id == _id)
+)
+_ENDED: Final = select(*_ENDING).where(attempt.c.workflow_id == _id)
 _LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
 _NOTED: Final = select(*_LINE).where(event.c.workflow_id == _id)
 LOCKED_BY_NAME: Final = HEAD_BY_NAME.with_for_update()
@@ -49,6 +51,11 @@ _UNSAVED: Final = select(attempt.c.rev, attempt.c.outcome, attempt.c.changes).wh
     attempt.c.outcome.not_in([StepState.COMPLETED.value, StepState.UNDONE.value]),
     attempt.c.changes.is_not(None),
 )
+_ids: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
+_GLANCED: Final = (
+    select(workflow, *_LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).where(workflow.c.id.in_(_ids))
+)
+_GLANCED_ENDED: Final = select(attempt.c.workflow_id, *_ENDING).where(attempt.c.workflow_id.in_(_ids))
 _PRINTED: Final = (
     select(event.c.output)
     .where(event.c.workflow_id == _id, event.c.cause == Cause.STEP_WAITING.value)
@@ -103,13 +110,47 @@ async def log_of(session: AsyncSession, head: Head) -> list[Entry]:
 
 async def _log(session: AsyncSession, head: Head, lines: Iterable[Sequence[Any]]) -> list[Entry]:
     ended = await fetched(session, head.name, _ENDED, {"id": head.id})
+    try:
+        return _entries(head, lines, ended)
+    except WorkflowCorrupt:
+        await still_there(session, head)
+        raise
+
+
+def _entries(head: Head, lines: Iterable[Sequence[Any]], ended: Iterable[Sequence[Any]]) -> list[Entry]:
     log = codec.each(head.name, "awfe_attempt", ended, codec.entry_of_attempt)
     log += codec.each(head.name, "awfe_event", lines, codec.entry_of_event)
     entries = [entry for _, entry in sorted(log, key=itemgetter(0))]
     if not entries or entries[0].cause is not Cause.CREATED:
-        await still_there(session, head)
         raise codec.corrupt(head.name, "awfe_event", "it does not begin with the line of its creation")
     return entries
+
+
+async def glanced(ids: Sequence[int], session: AsyncSession) -> Sequence[tuple[Head, Progress] | None]:
+    """Read heads, with what their logs add up to; without a lock, so it is only good for moves that are fenced.
+
+    None where nothing can be made of it: that may be wrong, or in the middle of being moved by others.
+    """
+    # The last is repeated, so that there are statements of a few lengths only.
+    missing = (1 << (len(ids) - 1).bit_length()) - len(ids)
+    key = {"ids": [*ids, *(ids[-1] for _ in range(missing))]}
+    noted: defaultdict[int, list[Any]] = defaultdict(list)
+    ended: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in await fetched(session, "", _GLANCED, key):
+        noted[row[0]].append(row)
+    for row in await fetched(session, "", _GLANCED_ENDED, key):
+        ended[row[0]].append(row[1:])
+    return [_glance(noted[each], ended[each]) for each in ids]
+
+
+def _glance(noted: Sequence[Any], ended: Sequence[Any]) -> tuple[Head, Progress] | None:
+    try:
+        head = codec.head_of(found(noted, "")[:_W])
+        progress = replay(_entries(head, [row[_W:] for row in noted], ended))
+        compare(head, progress)
+    except WorkflowError:
+        return None
+    return head, progress
 
 
 async def unsaved(session: AsyncSession, head: Head, progress: Progress) -> Entry | None:
