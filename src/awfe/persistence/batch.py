@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import astuple
 from sqlalchemy import (
     Boolean,
     Column,
@@ -46,6 +47,7 @@ _MUTABLE: Final = [
 ]
 # Of a column, the field of the head that it holds, where that has another name or holds more.
 _FIELDS: Final = {"run_token": "token", "wait_topic": "wait"}
+_PLACES: Final = {name: Head.__struct_fields__.index(_FIELDS.get(name, name)) for name in _MUTABLE}
 INSERT_EVENT: Final = insert(event).inline()
 _INSERT_ATTEMPT: Final = insert(attempt)
 _POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's is not typed
@@ -68,7 +70,7 @@ async def put_all(session: AsyncSession, kind: str, moves: Sequence[tuple[Move, 
 async def _put(
     session: AsyncSession, moves: Sequence[tuple[Move, str]], update_heads: "_UpdateHeads", insert_rows: "_InsertRows"
 ) -> bool:
-    columns = tuple(name for name in _MUTABLE if any(_changes(move, name) for move, _ in moves))
+    columns = _changed_columns(move for move, _ in moves)
     heads = [_guard(move.before) | _picked(codec.columns_of(move.after), columns) for move, _ in moves]
     if await update_heads(session, columns, heads) != len(heads):
         return False
@@ -87,10 +89,13 @@ async def _put(
     return True
 
 
-def _changes(move: Move, column: str) -> bool:
-    """Tell whether a move changes a column; one that another move of the batch changes gets what it has."""
-    field = _FIELDS.get(column, column)
-    return getattr(move.before, field) is not getattr(move.after, field)
+def _changed_columns(moves: Iterable[Move]) -> Names:
+    """Return the columns that any of the moves changes; those that do not change it write what it has."""
+    changed: set[int] = set()
+    for move in moves:
+        pairs = zip(astuple(move.before), astuple(move.after), strict=True)
+        changed.update([place for place, (before, after) in enumerate(pairs) if before is not after])
+    return tuple([column for column, place in _PLACES.items() if place in changed])
 
 
 def _guard(head: Head) -> Row:
