@@ -80,6 +80,22 @@ async def test_who_is_cancelled_before_the_batch_begins_writes_nothing(database:
     assert await violations(database.url) == []
 
 
+async def test_what_is_submitted_again_is_stored_once(database: Database, world: World) -> None:
+    """As by those who were cancelled, and don't know whether it was committed."""
+    engine, calls = await open_watched(database)
+    async with engine:
+        handles = await held(engine, world)
+        made = {name: saving(engine, name, name) for name in NAMES}
+        for _ in range(2):
+            calls.clear()
+            tasks = await apply_all(engine._writes, made)
+            assert {name: task.result() for name, task in tasks.items()} == {name: made[name].after for name in NAMES}
+            assert kinds(calls).count("commit") == 1
+        assert await violations(database.url) == []
+        await finish(engine, world, handles, made)
+    assert await violations(database.url) == []
+
+
 async def test_one_that_is_large_goes_by_itself(database: Database, world: World) -> None:
     engine, calls = await open_watched(database)
     async with engine:
