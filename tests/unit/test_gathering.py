@@ -15,12 +15,12 @@ Question = tuple[int, str]
 class Work:
     """Answers questions with themselves, when its gate is open; the first batch is waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 100) -> None:
         """Begin with a closed gate."""
         self.batches: list[list[Question]] = []
         self.gate = asyncio.Event()
         self.error: BaseException | None = None
-        self.gathering: Gathering[Question, Question] = Gathering(self.do, logging.getLogger("awfe"))
+        self.gathering: Gathering[Question, Question] = Gathering(self.do, logging.getLogger("awfe"), most)
 
     async def do(self, batch: Sequence[Question]) -> Sequence[Question]:
         """Wait for the gate."""
@@ -71,9 +71,8 @@ async def test_of_one_workflow_one_is_done_after_the_other() -> None:
 
 
 async def test_a_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "_MOST", 3)
     monkeypatch.setattr(gathering, "_MOST_BYTES", 10)
-    work = Work()
+    work = Work(most=3)
     work.gate.set()
     weights = [1, 1, 1, 1, 8, 2, 11, 1]
     await asyncio.gather(*(work.ask(number, "", weight) for number, weight in enumerate(weights)))

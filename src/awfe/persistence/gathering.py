@@ -20,32 +20,33 @@ _MOST_BYTES: Final = 1 << 19
 
 @dataclass(slots=True, eq=False)
 class _Asked(Generic[Q, A]):
-    number: int
+    key: int | str
     question: Q
     weight: int
     answer: asyncio.Future[A | None]
 
 
 class Gathering(Generic[Q, A]):
-    """Does together what is asked about different workflows, in the order of their ids.
+    """Does together what is asked about different workflows, in the order of their keys, at most so many at once.
 
     `do` is called with the questions, once for each batch, and returns as many answers; `log` hears where it failed.
     """
 
-    def __init__(self, do: Callable[[Sequence[Q]], Awaitable[Sequence[A | None]]], log: Any) -> None:
+    def __init__(self, do: Callable[[Sequence[Q]], Awaitable[Sequence[A | None]]], log: Any, most: int = _MOST) -> None:
         """Nothing is asked yet."""
+        self._most = most
         self._do = do
         self._log = log
         self._waiting: list[_Asked[Q, A]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def get(self, workflow_id: int, question: Q, weight: int = 0) -> A | None:
+    async def get(self, key: int | str, question: Q, weight: int = 0) -> A | None:
         """Return the answer; None: it must be asked alone. `weight`: how many bytes it carries, about.
 
         Who is cancelled takes nobody with him: what is being done then is done, as ever.
         """
         answer: asyncio.Future[A | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Asked(workflow_id, question, weight, answer))
+        self._waiting.append(_Asked(key, question, weight, answer))
         if self._task is None:
             self._task = unseen(self._serve())
         return await answer
@@ -70,19 +71,19 @@ class Gathering(Generic[Q, A]):
 
     def _next(self) -> Sequence[_Asked[Q, A]]:
         """Take what is ready: one of each workflow, since its moves follow one another."""
-        ready: dict[int, _Asked[Q, A]] = {}
+        ready: dict[Any, _Asked[Q, A]] = {}
         left: list[_Asked[Q, A]] = []
         weight = 0
         for each in self._waiting:
             if each.answer.done():
                 continue
             weight += each.weight
-            if left or each.number in ready or len(ready) == _MOST or (ready and weight > _MOST_BYTES):
+            if left or each.key in ready or len(ready) == self._most or (ready and weight > _MOST_BYTES):
                 left.append(each)
             else:
-                ready[each.number] = each
+                ready[each.key] = each
         self._waiting = left
-        return [ready[number] for number in sorted(ready)]
+        return [ready[key] for key in sorted(ready)]
 
     async def _answers(self, batch: Sequence[_Asked[Q, A]]) -> Sequence[A | None]:
         try:

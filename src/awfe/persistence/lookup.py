@@ -1,6 +1,5 @@
 """One workflow looked up inside a transaction: its head, its steps, and the log that it adds up to."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
@@ -12,7 +11,7 @@ from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
 from awfe.domain.states import Cause, StepState
 from awfe.domain.step import StepSpec
-from awfe.errors import WorkflowCorrupt, WorkflowError, WorkflowNotFound
+from awfe.errors import WorkflowCorrupt, WorkflowNotFound
 from awfe.persistence import codec, specs
 from awfe.persistence.schema import attempt, event, step, workflow
 
@@ -20,27 +19,26 @@ _W: Final = len(workflow.c)
 _id: Final[BindParameter[Any]] = bindparam("id")
 
 HEAD_BY_NAME: Final = select(workflow).where(workflow.c.name == bindparam("name"))
-_WITH_STEPS: Final = (
-    select(workflow, step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies)
-    .outerjoin(step, step.c.workflow_id == workflow.c.id)
-    .where(workflow.c.name == bindparam("name"))
+WITH_STEPS: Final = select(workflow, step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies).outerjoin(
+    step, step.c.workflow_id == workflow.c.id
 )
+_WITH_STEPS: Final = WITH_STEPS.where(workflow.c.name == bindparam("name"))
 # An attempt's changes count only when it was completed or undone, so the others are not even sent. What is read here
 # is put in order here: a server that sorts rows with long texts does it in a file.
-_ENDING: Final = (
+ENDING: Final = (
     attempt.c.rev,
     attempt.c.outcome,
     attempt.c.position,
     attempt.c.attempt,
     case((attempt.c.outcome.in_([StepState.COMPLETED.value, StepState.UNDONE.value]), attempt.c.changes)),
 )
-_ENDED: Final = select(*_ENDING).where(attempt.c.workflow_id == _id)
-_LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
-_NOTED: Final = select(*_LINE).where(event.c.workflow_id == _id)
+_ENDED: Final = select(*ENDING).where(attempt.c.workflow_id == _id)
+LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
+_NOTED: Final = select(*LINE).where(event.c.workflow_id == _id)
 LOCKED_BY_NAME: Final = HEAD_BY_NAME.with_for_update()
 LOCKED_BY_ID: Final = select(workflow).where(workflow.c.id == _id).with_for_update()
 _LOCKED: Final = (
-    select(workflow, *_LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).with_for_update(of=workflow)
+    select(workflow, *LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).with_for_update(of=workflow)
 )
 _LOG_BY_NAME: Final = _LOCKED.where(workflow.c.name == bindparam("name"))
 _LOG_BY_ID: Final = _LOCKED.where(workflow.c.id == _id)
@@ -51,11 +49,6 @@ _UNSAVED: Final = select(attempt.c.rev, attempt.c.outcome, attempt.c.changes).wh
     attempt.c.outcome.not_in([StepState.COMPLETED.value, StepState.UNDONE.value]),
     attempt.c.changes.is_not(None),
 )
-_ids: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
-_GLANCED: Final = (
-    select(workflow, *_LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).where(workflow.c.id.in_(_ids))
-)
-_GLANCED_ENDED: Final = select(attempt.c.workflow_id, *_ENDING).where(attempt.c.workflow_id.in_(_ids))
 _PRINTED: Final = (
     select(event.c.output)
     .where(event.c.workflow_id == _id, event.c.cause == Cause.STEP_WAITING.value)
@@ -111,46 +104,20 @@ async def log_of(session: AsyncSession, head: Head) -> list[Entry]:
 async def _log(session: AsyncSession, head: Head, lines: Iterable[Sequence[Any]]) -> list[Entry]:
     ended = await fetched(session, head.name, _ENDED, {"id": head.id})
     try:
-        return _entries(head, lines, ended)
+        return entries_of(head, lines, ended)
     except WorkflowCorrupt:
         await still_there(session, head)
         raise
 
 
-def _entries(head: Head, lines: Iterable[Sequence[Any]], ended: Iterable[Sequence[Any]]) -> list[Entry]:
+def entries_of(head: Head, lines: Iterable[Sequence[Any]], ended: Iterable[Sequence[Any]]) -> list[Entry]:
+    """Return the log that rows of both tables add up to, in order; raises `WorkflowCorrupt`."""
     log = codec.each(head.name, "awfe_attempt", ended, codec.entry_of_attempt)
     log += codec.each(head.name, "awfe_event", lines, codec.entry_of_event)
     entries = [entry for _, entry in sorted(log, key=itemgetter(0))]
     if not entries or entries[0].cause is not Cause.CREATED:
         raise codec.corrupt(head.name, "awfe_event", "it does not begin with the line of its creation")
     return entries
-
-
-async def glanced(ids: Sequence[int], session: AsyncSession) -> Sequence[tuple[Head, Progress] | None]:
-    """Read heads, with what their logs add up to; without a lock, so it is only good for moves that are fenced.
-
-    None where nothing can be made of it: that may be wrong, or in the middle of being moved by others.
-    """
-    # The last is repeated, so that there are statements of a few lengths only.
-    missing = (1 << (len(ids) - 1).bit_length()) - len(ids)
-    key = {"ids": [*ids, *(ids[-1] for _ in range(missing))]}
-    noted: defaultdict[int, list[Any]] = defaultdict(list)
-    ended: defaultdict[int, list[Any]] = defaultdict(list)
-    for row in await fetched(session, "", _GLANCED, key):
-        noted[row[0]].append(row)
-    for row in await fetched(session, "", _GLANCED_ENDED, key):
-        ended[row[0]].append(row[1:])
-    return [_glance(noted[each], ended[each]) for each in ids]
-
-
-def _glance(noted: Sequence[Any], ended: Sequence[Any]) -> tuple[Head, Progress] | None:
-    try:
-        head = codec.head_of(found(noted, "")[:_W])
-        progress = replay(_entries(head, [row[_W:] for row in noted], ended))
-        compare(head, progress)
-    except WorkflowError:
-        return None
-    return head, progress
 
 
 async def unsaved(session: AsyncSession, head: Head, progress: Progress) -> Entry | None:

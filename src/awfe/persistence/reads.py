@@ -13,12 +13,15 @@ from awfe.domain.records import Event, Workflow, WorkflowSummary
 from awfe.domain.states import ACTIVE, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowCorrupt
-from awfe.persistence import codec, specs, views
+from awfe.persistence import codec, many, specs, views
+from awfe.persistence.gathering import Gathering
 from awfe.persistence.lookup import fetched, found, head_of, log_of, printed, still_there, with_steps
 from awfe.persistence.schema import attempt, event, step, workflow
 from awfe.persistence.session import Database
 
 T = TypeVar("T")
+# Contexts may be large, and all of them are in memory at once.
+_MOST: Final = 32
 # Of a workflow that can't be understood: id, owner, run_id, rev. Where they are the same again, nobody has moved it.
 Remains = tuple[Any, ...]
 _W: Final = len(workflow.c)
@@ -68,12 +71,24 @@ _EVENTS: Final = select(event).where(event.c.workflow_id == _id)
 
 
 class Reads:
-    """Reads of one database; each is one transaction."""
+    """Reads of one database; each is one transaction, or shares one with others of its kind."""
 
     def __init__(self, database: Database) -> None:
         """Read from this database."""
         self._database = database
         self._told: set[str] = set()
+        # What is asked for at the same time is read in one transaction.
+        self._specs: Gathering[str, tuple[Head, list[StepSpec]]] = Gathering(
+            lambda names: database.read(partial(many.with_steps, names), 0), database.log, _MOST
+        )
+        self._workflows: Gathering[str, Workflow] = Gathering(
+            lambda names: database.read(partial(many.workflows, names), 0), database.log, _MOST
+        )
+
+    async def close(self) -> None:
+        """Return when nothing is being read any more, also for those who were cancelled."""
+        await self._specs.close()
+        await self._workflows.close()
 
     async def head(self, name: str) -> Head:
         """Return the head of a workflow; raises `WorkflowNotFound`."""
@@ -86,12 +101,18 @@ class Reads:
 
     async def with_steps(self, name: str) -> tuple[Head, list[StepSpec]]:
         """Return a head with its saved steps, which can be made again; raises `WorkflowNotFound`."""
+        at_once = await self._specs.get(name, name)
+        if at_once is not None:
+            return at_once
         head, saved = await self._database.read(lambda session: with_steps(session, name))
         specs.check(name, saved)
         return head, saved
 
     async def workflow(self, name: str) -> Workflow:
         """Return a workflow as it stands; raises `WorkflowNotFound`."""
+        at_once = await self._workflows.get(name, name)
+        if at_once is not None:
+            return at_once
 
         async def work(session: AsyncSession) -> Workflow:
             head, saved = await with_steps(session, name)

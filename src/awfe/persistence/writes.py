@@ -30,11 +30,11 @@ from awfe.persistence.lookup import (
     LOCKED_BY_NAME,
     fetched,
     found,
-    glanced,
     locked_with_log,
     printed,
     unsaved,
 )
+from awfe.persistence.many import glanced
 from awfe.persistence.schema import event, workflow
 from awfe.persistence.session import Database
 from awfe.persistence.waiting import Sent, sent
