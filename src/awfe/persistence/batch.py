@@ -51,6 +51,8 @@ _PLACES: Final = {name: Head.__struct_fields__.index(_FIELDS.get(name, name)) fo
 INSERT_EVENT: Final = insert(event).inline()
 _INSERT_ATTEMPT: Final = insert(attempt)
 _POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's is not typed
+# What a document holds as it is: most values of a row are of these.
+_AS_IS: Final = (str, int, float, type(None))
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -123,7 +125,9 @@ async def _update_each(session: AsyncSession, columns: Names, rows: Sequence[Row
 
 
 async def _update_from_json(session: AsyncSession, columns: Names, rows: Sequence[Row]) -> int:
-    document = _encode([[_plain(value) for value in row.values()] for row in rows]).decode()
+    document = _encode(
+        [[value if type(value) in _AS_IS else _plain(value) for value in row.values()] for row in rows]
+    ).decode()
     return await _changed(session, _json_update(FENCE, columns), {"rows": document})
 
 

@@ -19,10 +19,12 @@ _W: Final = len(workflow.c)
 _id: Final[BindParameter[Any]] = bindparam("id")
 
 HEAD_BY_NAME: Final = select(workflow).where(workflow.c.name == bindparam("name"))
-WITH_STEPS: Final = select(workflow, step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies).outerjoin(
-    step, step.c.workflow_id == workflow.c.id
+SAVED: Final = (step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies)
+_WITH_STEPS: Final = (
+    select(workflow, *SAVED)
+    .outerjoin(step, step.c.workflow_id == workflow.c.id)
+    .where(workflow.c.name == bindparam("name"))
 )
-_WITH_STEPS: Final = WITH_STEPS.where(workflow.c.name == bindparam("name"))
 # An attempt's changes count only when it was completed or undone, so the others are not even sent. What is read here
 # is put in order here: a server that sorts rows with long texts does it in a file.
 ENDING: Final = (
