@@ -1,6 +1,6 @@
 """What is read: workflows, lists, histories."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, Final, TypeVar
@@ -12,7 +12,7 @@ from awfe.domain.moves import Head
 from awfe.domain.records import Event, Workflow, WorkflowSummary
 from awfe.domain.states import ACTIVE, WorkflowState
 from awfe.domain.step import StepSpec
-from awfe.errors import WorkflowCorrupt
+from awfe.errors import WorkflowCorrupt, WorkflowError
 from awfe.persistence import codec, many, specs, views
 from awfe.persistence.gathering import Gathering
 from awfe.persistence.lookup import fetched, found, head_of, log_of, printed, still_there, with_steps
@@ -20,6 +20,9 @@ from awfe.persistence.schema import attempt, event, step, workflow
 from awfe.persistence.session import Database
 
 T = TypeVar("T")
+Saved = tuple[Head, list[StepSpec]]
+One = Callable[[str, AsyncSession], Awaitable[T]]
+Several = Callable[[Sequence[str], AsyncSession], Awaitable[Sequence[T | None]]]
 # Contexts may be large, and all of them are in memory at once.
 _MOST: Final = 32
 # Of a workflow that can't be understood: id, owner, run_id, rev. Where they are the same again, nobody has moved it.
@@ -78,12 +81,20 @@ class Reads:
         self._database = database
         self._told: set[str] = set()
         # What is asked for at the same time is read in one transaction.
-        self._specs: Gathering[str, tuple[Head, list[StepSpec]]] = Gathering(
-            lambda names: database.read(partial(many.with_steps, names), 0), database.log, _MOST
+        self._specs: Gathering[str, Saved] = Gathering(
+            partial(self._at_once, _with_steps, many.with_steps), database.log, _MOST
         )
         self._workflows: Gathering[str, Workflow] = Gathering(
-            lambda names: database.read(partial(many.workflows, names), 0), database.log, _MOST
+            partial(self._at_once, _workflow, many.workflows), database.log, _MOST
         )
+
+    async def _at_once(self, one: One[T], several: Several[T], names: Sequence[str]) -> Sequence[T | None]:
+        if len(names) > 1:
+            return await self._database.read(partial(several, names), 0)
+        try:
+            return [await self._database.read(partial(one, names[0]), 0)]
+        except WorkflowError:
+            return [None]
 
     async def close(self) -> None:
         """Return when nothing is being read any more, also for those who were cancelled."""
@@ -99,30 +110,15 @@ class Reads:
         rows = await self._database.read(lambda session: fetched(session, name, _REMAINS, {"name": name}))
         return tuple(found(rows, name))
 
-    async def with_steps(self, name: str) -> tuple[Head, list[StepSpec]]:
+    async def with_steps(self, name: str) -> Saved:
         """Return a head with its saved steps, which can be made again; raises `WorkflowNotFound`."""
-        at_once = await self._specs.get(name, name)
-        if at_once is not None:
-            return at_once
-        head, saved = await self._database.read(lambda session: with_steps(session, name))
-        specs.check(name, saved)
-        return head, saved
+        known = await self._specs.get(name, name)
+        return await self._database.read(partial(_with_steps, name)) if known is None else known
 
     async def workflow(self, name: str) -> Workflow:
         """Return a workflow as it stands; raises `WorkflowNotFound`."""
-        at_once = await self._workflows.get(name, name)
-        if at_once is not None:
-            return at_once
-
-        async def work(session: AsyncSession) -> Workflow:
-            head, saved = await with_steps(session, name)
-            # Another transaction may have moved it since: what is younger than the head is not looked at.
-            log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
-            attempts = await fetched(session, name, _LAST_ATTEMPTS, {"id": head.id})
-            with codec.understanding(name, "what its steps changed"):
-                return views.workflow(head, saved, log, attempts, await printed(session, head))
-
-        return await self._database.read(work)
+        known = await self._workflows.get(name, name)
+        return await self._database.read(partial(_workflow, name)) if known is None else known
 
     async def summaries(
         self, state: WorkflowState | None, name_prefix: str, limit: int, after: str | None
@@ -201,3 +197,18 @@ class Reads:
 
     async def _rows(self, query: Select[Any], name: str = "") -> Sequence[Any]:
         return await self._database.read(lambda session: fetched(session, name, query, {}))
+
+
+async def _with_steps(name: str, session: AsyncSession) -> Saved:
+    head, saved = await with_steps(session, name)
+    specs.check(name, saved)
+    return head, saved
+
+
+async def _workflow(name: str, session: AsyncSession) -> Workflow:
+    head, saved = await with_steps(session, name)
+    # Another transaction may have moved it since: what is younger than the head is not looked at.
+    log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
+    attempts = await fetched(session, name, _LAST_ATTEMPTS, {"id": head.id})
+    with codec.understanding(name, "what its steps changed"):
+        return views.workflow(head, saved, log, attempts, await printed(session, head))
