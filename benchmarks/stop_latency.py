@@ -9,7 +9,6 @@ a process of its own tells, by the system's monotonic clock, when its step was c
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -17,14 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
-
 from awfe import Context, Engine, WorkflowStopped, step
+from benchmarks.places import DATABASES, emptied
 from tests.servers import Servers
 
-DATABASES = ("sqlite", "mysql", "postgresql")
-ENVIRONMENT = {"mysql": "AWFE_TEST_MYSQL_URL", "postgresql": "AWFE_TEST_POSTGRESQL_URL"}
 POLL_INTERVAL = 1.0
 
 
@@ -75,26 +70,13 @@ async def measure(url: str, rounds: int, *, bell: bool) -> list[float]:
     return took
 
 
-async def database_url(name: str, directory: Path) -> str:
-    """Return the URL of an empty database."""
-    if name == "sqlite":
-        return f"sqlite:///{directory}/stop_latency.db"
-    server = make_url(os.environ[ENVIRONMENT[name]])
-    engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text("DROP DATABASE IF EXISTS awfe_stop_latency"))
-        await connection.execute(text("CREATE DATABASE awfe_stop_latency"))
-    await engine.dispose()
-    return server.set(database="awfe_stop_latency").render_as_string(hide_password=False)
-
-
 async def compare(names: list[str], rounds: int) -> list[dict[str, Any]]:
     """Measure each database with the bell and without."""
     rows = []
     print(f"{'database':12} {'by':5} {'rounds':>6} {'median ms':>10} {'worst ms':>10}")
     with tempfile.TemporaryDirectory() as directory:
         for name in names:
-            url = await database_url(name, Path(directory))
+            url = await emptied(name, Path(directory), "awfe_stop_latency")
             for bell in (True, False):
                 took = await measure(url, rounds if bell else min(rounds, 20), bell=bell)
                 row: dict[str, Any] = {"database": name, "by": "bell" if bell else "poll", "rounds": len(took)}

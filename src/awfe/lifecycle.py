@@ -111,6 +111,8 @@ class Lifecycle:
             async with AsyncExitStack() as undone:
                 undone.push_async_callback(self._database.close)
                 await self._database.open()
+                undone.push_async_callback(self._reads.close)
+                undone.push_async_callback(self._writes.close)
                 if self._lock_database is not self._database:
                     undone.push_async_callback(self._lock_database.close)
                     self._lock_database.connect(_LOCK_POOL)
@@ -143,6 +145,8 @@ class Lifecycle:
             # When a loop goes down, SQLAlchemy's own tasks are cancelled too: the rest is given back all the same.
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(self._database.close)
+                stack.push_async_callback(self._reads.close)
+                stack.push_async_callback(self._writes.close)
                 stack.push_async_callback(self._lock_database.close)
                 if self._locks is not None:
                     stack.push_async_callback(self._locks.close)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anyio import CancelScope
 
@@ -13,7 +13,7 @@ _AGAIN = 0.1
 async def to_the_end(awaitable: Awaitable[T]) -> T:
     """Await something that must not be cut off, then deliver a cancellation that came meanwhile."""
     cancelled: list[bool] = []
-    task = _unseen(awaitable)
+    task = unseen(awaitable)
     await _outlast(task, lambda: cancelled.append(True))
     if cancelled and not task.cancelled():
         # Looked at, so that asyncio does not call it forgotten.
@@ -27,9 +27,9 @@ async def cut_once(awaitable: Awaitable[T]) -> T:
 
     A second cancellation, or one that a cancelled scope delivers again and again, would cut off its clean-up.
     """
-    task = _unseen(awaitable)
+    task = unseen(awaitable)
     try:
-        await asyncio.wait({task})
+        await over(task)
     except asyncio.CancelledError:
         task.cancel()
         await _outlast(task, bool)
@@ -46,8 +46,13 @@ async def surely(once: Callable[[], Awaitable[T]], on_cancel: Callable[[], None]
     Its own task is cancelled too when a loop goes down; then it is done again.
     """
     while True:
-        task = _unseen(once())
-        await _outlast(task, on_cancel)
+        task = unseen(once())
+        try:
+            await over(task)
+        except asyncio.CancelledError:
+            on_cancel()
+            # A shield costs more than all else here, so that there is one only from here on.
+            await _outlast(task, on_cancel)
         if not task.cancelled():
             return task.result()
         on_cancel()
@@ -62,7 +67,7 @@ async def end(task: "asyncio.Task[None]") -> None:
         task.exception()
 
 
-def _unseen(awaitable: Awaitable[T]) -> "asyncio.Task[T]":
+def unseen(awaitable: Awaitable[T]) -> "asyncio.Task[T]":
     """Begin something in a task that a loop which goes down does not see, for it cancels all that it sees."""
 
     async def begun() -> T:
@@ -73,12 +78,27 @@ def _unseen(awaitable: Awaitable[T]) -> "asyncio.Task[T]":
     return task
 
 
+async def over(future: "asyncio.Future[Any]") -> None:
+    """Return when a future is done; it is not cancelled with who waits. As `asyncio.wait`, at a third of its cost."""
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    future.add_done_callback(tell)
+    try:
+        await waiter
+    finally:
+        future.remove_done_callback(tell)
+
+
 async def _outlast(task: "asyncio.Future[T]", on_cancel: Callable[[], object]) -> None:
     # anyio's shield alone does not stop a task.cancel(), and a loop of asyncio's shield alone spins in a cancelled
     # anyio scope; nested, both hold and neither costs.
     with CancelScope(shield=True):
         while not task.done():
             try:
-                await asyncio.wait({task})
+                await over(task)
             except asyncio.CancelledError:
                 on_cancel()

@@ -173,9 +173,9 @@ async def test_a_lock_that_is_lost_in_the_middle_of_a_claim_is_taken_again(
 ) -> None:
     """The row has the token of the claim before the runner knows it: that is no takeover."""
     await engine.create_workflow("w", {}, [Note("one"), Note("two")])
-    real = engine._writes.change
+    real = engine._writes.claim
 
-    async def change(*args: Any, **kwargs: Any) -> Any:
+    async def claim(*args: Any, **kwargs: Any) -> Any:
         found = await real(*args, **kwargs)
         locks: Any = engine._crew.locks
         (lock,) = locks.held
@@ -186,7 +186,7 @@ async def test_a_lock_that_is_lost_in_the_middle_of_a_claim_is_taken_again(
         await asyncio.sleep(0.1)
         return found
 
-    monkeypatch.setattr(engine._writes, "change", change)
+    monkeypatch.setattr(engine._writes, "claim", claim)
     assert (await engine.run("w")).state == "completed"
     assert world.calls == ["one", "two"]
 

@@ -62,14 +62,14 @@ async def test_a_step_that_was_cut_off_before_its_first_line_may_be_run_again(
     settings: Any = QUICK | {"shutdown_grace": 0.0}
     async with Engine(database.url, **settings) as engine:
         await engine.create_workflow("w", {}, [Note("one"), Note("two")])
-        real = engine._writes.change
+        real = engine._writes.claim
 
         async def slow(*args: Any, **kwargs: Any) -> Any:
             found = await real(*args, **kwargs)
             await asyncio.sleep(0.3)
             return found
 
-        monkeypatch.setattr(engine._writes, "change", slow)
+        monkeypatch.setattr(engine._writes, "claim", slow)
         handle = await engine.start("w")
         while (await engine.get("w")).state == "pending":
             await asyncio.sleep(0.01)

@@ -5,19 +5,18 @@ Each takes it out of the real code for one test, and says what then goes wrong.
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
-from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, or_, update
-from sqlalchemy.sql import visitors
+from sqlalchemy import Select
 
 from awfe.domain.context import Context
 from awfe.domain.moves import Head
 from awfe.errors import LockLost
 from awfe.execution import transactional
 from awfe.execution.tenure import Tenure
-from awfe.persistence import entries, lookup, writes
+from awfe.persistence import batch, entries, lookup, writer, writes
 from awfe.persistence.locks.shared import SharedLocks
-from awfe.persistence.schema import workflow
 from awfe.persistence.transaction import Transaction
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
@@ -28,7 +27,7 @@ def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
     It is told that its step is saved, and commits further steps of a workflow that was taken from it.
     """
-    _fence_without(monkeypatch, "w_token")
+    _fence_without(monkeypatch, "run_token")
 
 
 def without_run_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +35,7 @@ def without_run_id(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Both are told that they have completed the workflow; one result is lost.
     """
-    _fence_without(monkeypatch, "w_run_id")
+    _fence_without(monkeypatch, "run_id")
 
 
 def without_rev(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,17 +43,28 @@ def without_rev(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Where the same uid or attempt is inserted again, the unique keys make an error of it, and the run fails for nothing.
     """
-    _fence_without(monkeypatch, "w_rev")
+    _fence_without(monkeypatch, "rev")
 
 
 def without_fence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without token, `run_id` and `rev` a runner that was frozen commits over the one that has taken over."""
-    _fence_without(monkeypatch, "w_token", "w_run_id", "w_rev")
+    _fence_without(monkeypatch, "run_token", "run_id", "rev")
 
 
 def without_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the condition on `request` a step begins after a pause has returned."""
-    _fence_without(monkeypatch, "w_request")
+    _fence_without(monkeypatch, "request")
+
+
+def without_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without looking how many heads were changed, a runner whose head was not is told that its step is saved."""
+    changed = batch._changed
+
+    async def believe(*args: Any) -> Any:
+        await changed(*args)
+        return ANY
+
+    monkeypatch.setattr(batch, "_changed", believe)
 
 
 def without_locking_reads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +74,8 @@ def without_locking_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for module, names in {
         lookup: ("_LOG_BY_ID", "_LOG_BY_NAME"),
-        writes: ("LOCKED_BY_ID", "LOCKED_BY_NAME", "NOTED"),
+        writer: ("LOCKED_BY_ID",),
+        writes: ("LOCKED_BY_NAME", "NOTED"),
         entries: ("LOCKED_BY_NAME",),
     }.items():
         for name in names:
@@ -109,20 +120,15 @@ def without_savepoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Transaction, "_look", look)
 
 
-def _fence_without(monkeypatch: pytest.MonkeyPatch, *binds: str) -> None:
+def _fence_without(monkeypatch: pytest.MonkeyPatch, *columns: str) -> None:
     """Take conditions out of the fence, wherever it is looked at."""
-    same: ColumnElement[bool] = workflow.c.id == bindparam("w_id")
-    assert writes._MOVE.whereclause is not None
-    conditions: list[Any] = list(writes._MOVE.whereclause.get_children())
-    # One that is always true keeps the parameter in the statement.
-    left = [or_(each, same) if _binds(each) & set(binds) else each for each in conditions]
-    assert sum(each not in conditions for each in left) == len(binds)
-    values: dict[str, Any] = {name: bindparam(name) for name in writes._MUTABLE}
-    monkeypatch.setattr(writes, "_MOVE", update(workflow).where(*left).values(values))
+    left = tuple(name for name in batch.FENCE if name not in columns)
+    assert len(left) == len(batch.FENCE) - len(columns)
+    monkeypatch.setattr(batch, "FENCE", left)
 
     def same_run(head: Head, other: Head) -> bool:
-        same_token = "w_token" in binds or head.token == other.token
-        return same_token and ("w_run_id" in binds or head.run_id == other.run_id)
+        same_token = "run_token" in columns or head.token == other.token
+        return same_token and ("run_id" in columns or head.run_id == other.run_id)
 
     async def check_token(tenure: Tenure) -> bool:
         mine = tenure._head()
@@ -130,12 +136,8 @@ def _fence_without(monkeypatch: pytest.MonkeyPatch, *binds: str) -> None:
             raise LockLost(mine.name, "taken over")
         return True
 
-    monkeypatch.setattr(writes, "_same_run", same_run)
+    monkeypatch.setattr(writer, "_same_run", same_run)
     monkeypatch.setattr(Tenure, "_check_token", check_token)
-
-
-def _binds(clause: Any) -> set[str]:
-    return {each.key for each in visitors.iterate(clause) if isinstance(each, BindParameter)}
 
 
 def _plain(statement: Select[Any]) -> Select[Any]:

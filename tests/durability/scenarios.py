@@ -1,13 +1,16 @@
-"""What the sweeps disturb at each of its calls to the database: short lives of one workflow.
+"""What the sweeps disturb at each of its calls to the database: short lives of one workflow, or of some at once.
 
 A scenario is acted by `Actor`, in a process that is about to die or in one whose calls fail.
 """
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from awfe import BaseStep, Retry
 from awfe.domain.decide import LONG_DELAY
+from awfe.domain.moves import By
+from awfe.domain.takeover import taken_over
 from tests.durability.sweep_actor import Actor, Deed, Scenario, nothing
 from tests.durability.sweep_steps import Act, Again, Asks, Pay, Polls, Stage, Sub, Undoes, Waits, child_of
 
@@ -78,6 +81,26 @@ async def _close_between(actor: Actor) -> None:
     await closing
 
 
+async def _begin_all(actor: Actor) -> None:
+    """Let each wait for its gate; one has been taken over then, and its runner does not know."""
+    everyone = [actor, *actor.mates]
+    for each in everyone:
+        await each.begin()
+    fenced = everyone[len(everyone) // 2].name
+    now, by = datetime.now(UTC), By("another")
+    await actor.engine._writes.change(fenced, lambda found: taken_over(found.head, now, by, rerun=False))
+
+
+async def _rest_all(actor: Actor) -> None:
+    """Open all gates at once, so that the moves of all are ready together."""
+    everyone = [actor, *actor.mates]
+    for each in everyone:
+        Stage.now.gates[each.name].set()
+    for answer in await asyncio.gather(*(each.rest() for each in everyone), return_exceptions=True):
+        if answer is not None:
+            raise answer
+
+
 START = {"start": 0}
 A, B, C = Act({"a": 1}), Act({"b": 2}), Act({"c": 3})
 ALL = {"start": 0, "a": 1, "b": 2, "c": 3}
@@ -127,6 +150,7 @@ SCENARIOS: dict[str, Scenario] = {
     "retries": Scenario((A, Act({"b": 2}, fails=2).using(retry=Retry(attempts=3, wait=0.0)), C), Actor.run, ALL),
     "delays": Scenario((A, Act({"b": 2}, fails=1).using(retry=Retry(attempts=2, wait=0.01)), C), Actor.run, ALL),
     "passes": Scenario((A, Act({"b": 2}, fails=99).using(on_error="skip"), C), Actor.run, {"start": 0, "a": 1, "c": 3}),
+    "batch": Scenario(HELD[1:], _rest_all, {"start": 0, "b": 2, "c": 3}, arrive=_begin_all, mates=9),
     "pause": Scenario(HELD, _pause, ALL, arrive=Actor.begin, after="paused"),
     "stop": Scenario(HELD, _stop, ALL, arrive=Actor.begin, after="stopped"),
     "fence": Scenario(_between(holds=True, stubborn=True), _fence, ALL, arrive=Actor.begin, after="stopped"),

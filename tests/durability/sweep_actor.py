@@ -5,11 +5,11 @@ What the actor asked for and what it was told are marks, beside those of the ste
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from awfe import BaseStep, Engine, Handle, StepError, WorkflowHalted
-from tests.durability.sweep_steps import Stage
+from awfe import BaseStep, Engine, Handle, LockLost, StepError, WorkflowHalted
+from tests.durability.sweep_steps import Stage, mates_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Actor:
         self.name = name
         self.scenario = scenario
         self.handle: Handle | None = None
+        alone = replace(scenario, mates=0)
+        self.mates = [Actor(engine, each, alone) for each in mates_of(name, scenario.mates)]
 
     async def told(self, what: str, answer: Awaitable[Any]) -> None:
         """Await an answer; marks what was asked before, and the answer after."""
@@ -39,6 +41,8 @@ class Actor:
             state = "error"
         except WorkflowHalted as halted:
             state = halted.state
+        except LockLost:
+            state = "-"
         Stage.now.mark(self.name, f"ack {what} {state}")
 
     async def do(self, deed: Deed) -> None:
@@ -90,7 +94,8 @@ class Scenario:
     `prepared`: what another engine brought it to. `arrive`: what the acting engine does undisturbed. `after`: the
     state that undisturbed acting leads to, None when the workflow is gone. `end`: where an operator brings it at last,
     and `context` what it has then, besides what steps and the history tell. `leave`: what the process does that dies,
-    where it is prepared as an orphan. `child`: the workflow that a step of it begins.
+    where it is prepared as an orphan. `child`: the workflow that a step of it begins. `mates`: how many others like it
+    there are, whose moves are made when its are.
     """
 
     steps: tuple[BaseStep, ...]
@@ -104,6 +109,7 @@ class Scenario:
     end: str = "completed"
     leave: Callable[[Actor], Awaitable[None]] = Actor.begin
     child: "Scenario | None" = None
+    mates: int = 0
 
     @property
     def alone(self) -> bool:

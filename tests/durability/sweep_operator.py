@@ -11,7 +11,7 @@ from tests.durability import sweep_check
 from tests.durability.scenarios import SCENARIOS, START
 from tests.durability.sweep_actor import Scenario
 from tests.durability.sweep_check import Left, Life
-from tests.durability.sweep_steps import PAID, Asks, Stage, child_of
+from tests.durability.sweep_steps import PAID, Asks, Stage, child_of, mates_of
 
 # A step that was interrupted, and one that fails once.
 _TRIES = 3
@@ -38,10 +38,11 @@ class Operator:
         if not self.names:
             await self._database.execute(PAID)
         self.names += self.family(name)
+        for each in self.family(name):
+            scenario = self._scenario_of(each)
+            if scenario.prepared != "nothing":
+                await self.engine.create_workflow(each, START, scenario.steps)
         prepared = self.scenario.prepared
-        if prepared == "nothing":
-            return
-        await self.engine.create_workflow(name, START, self.scenario.steps)
         if prepared in ("error", "completed"):
             with suppress(StepError):
                 await self.engine.run(name)
@@ -86,8 +87,9 @@ class Operator:
         return Life(name, self._scenario_of(name), Stage.now.marks(name), left, workflow, history, paid)
 
     def family(self, name: str) -> list[str]:
-        """Return a workflow, and the one that it begins."""
-        return [name, child_of(name)] if self.scenario.child else [name]
+        """Return a workflow, the one that it begins, and those beside it."""
+        children = [child_of(name)] if self.scenario.child else []
+        return [name, *children, *mates_of(name, self.scenario.mates)]
 
     def _scenario_of(self, name: str) -> Scenario:
         child = self.scenario.child

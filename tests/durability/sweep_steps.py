@@ -217,6 +217,11 @@ def child_of(name: str) -> str:
     return f"{name}-child"
 
 
+def mates_of(name: str, count: int) -> list[str]:
+    """Return the names of so many workflows that are there beside this one."""
+    return [f"{name}-mate{n}" for n in range(1, count + 1)]
+
+
 def _at(ctx: Context) -> str:
     return f"{ctx.step.position} {ctx.step.attempt}"
 

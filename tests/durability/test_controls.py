@@ -225,6 +225,7 @@ CONTROLS: list[tuple[Mutant, Test, str]] = [
     (mutants.without_run_id, test_a_token_that_a_replica_gives_out_again_is_good_for_one, "'done', 'done'"),
     (mutants.without_rev, test_a_move_that_is_applied_again_is_stored_once, "was made twice"),
     (mutants.without_rev, test_a_commit_whose_reply_is_lost_has_succeeded, "'StepError' == 'done'"),
+    (mutants.without_fence, test_a_claim_that_waited_for_an_edit_sees_it, "'edited': 0"),
     (mutants.without_request, test_no_step_begins_after_a_pause_has_returned, "had asked it not to"),
     (
         mutants.without_request,

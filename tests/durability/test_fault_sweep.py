@@ -49,6 +49,15 @@ async def test_a_call_that_fails_and_passes_changes_nothing(  # noqa: PLR0917 - 
     assert len(chosen) >= COUNT[locks]
 
 
+async def test_the_moves_of_mates_are_committed_together(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what the sweeps disturb would be no batch; with leases, few transactions are of anything but moves."""
+    async with fault_sweep(database, tmp_path / "marks", "batch", "lease", monkeypatch) as sweep:
+        kinds = [call.kind for call in await sweep.reference()]
+    assert kinds.count("commit") <= SCENARIOS["batch"].mates // 2
+
+
 @pytest.mark.parametrize("tables", ["none", "made"])
 async def test_opening_outlives_calls_that_fail(
     database: Database, tmp_path: Path, tables: str, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -1,8 +1,9 @@
 """Workflows in some state, for tests of what happens to them."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from awfe.domain.claims import Claimant
 from awfe.domain.delta import NO_CHANGE, Delta

@@ -1,11 +1,11 @@
 """Lives of workflows, made of all that can happen to one."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from awfe.domain import claims, moves, takeover, undoing, verbs, waiting
 from awfe.domain.decide import Halt, Situation, decide

@@ -1,9 +1,8 @@
 """The log adds up: to the context at any step, to the attempts, to the budget of retries."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.log import Entry, Progress, entries, replay

@@ -1,8 +1,7 @@
 """Each thing that a runner does with a workflow that runs."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from awfe.domain import claims, moves
 from awfe.domain.delta import Delta

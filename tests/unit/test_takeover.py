@@ -1,10 +1,9 @@
 """What others make of a workflow whose runner is gone, frozen or fenced."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from awfe.domain import claims, takeover
 from awfe.domain.moves import By, Head

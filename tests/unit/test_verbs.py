@@ -1,10 +1,10 @@
 """The operator's verbs, cell by cell of the contract's table."""
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from awfe.domain import verbs
 from awfe.domain.delta import NO_CHANGE, Delta

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from awfe.domain import claims, waiting
 from awfe.domain.decide import LONG_DELAY, Halt, Situation, decide
@@ -144,7 +145,7 @@ def test_what_is_rejected_fails(before: Head) -> None:
 @pytest.mark.parametrize("state", [state for state in WorkflowState if state is not WAITS], ids=str)
 def test_only_what_waits_can_be_halted_without_its_runner(state: WorkflowState) -> None:
     """A pause, a stop and a rejection of anything else are in no table."""
-    before = replace(running(), state=state)
+    before = structs.replace(running(), state=state)
     for make in (
         waiting.wait_paused,
         waiting.wait_stopped,

@@ -4,8 +4,11 @@ A move knows the head it starts from and the head it leads to. The store applies
 move that starts from a head that is no longer there changes nothing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
 
 from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.outcomes import MAX_REASON, ErrorInfo, storable
@@ -14,8 +17,7 @@ from awfe.domain.states import ACTIVE, ALLOWED, ENDED, Cause, StepState, Workflo
 from awfe.domain.waits import Wait
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The one row of a workflow that changes; all else about it is only ever added.
 
     `resumable`: nobody asked for this pause, so `recover()` may go on. `owner` is set while a step's body may be
@@ -143,7 +145,7 @@ def moved(head: Head, state: WorkflowState, now: datetime, **changes: object) ->
     rest["ended_at"] = now if state in ENDED else None
     if state not in ACTIVE:
         rest |= {"attempt_started_at": None, "owner": None, "request": None, "stop_grace": None}
-    return replace(head, **(rest | changes))  # type: ignore[arg-type]  # fields by name, held by Head itself
+    return replace(head, **(rest | changes))
 
 
 def step_passed(head: Head, ended: Ended, state: WorkflowState, next_attempt: int, *, resumable: bool) -> Move:

@@ -1,10 +1,10 @@
 """The replacement of the steps of a workflow that have not run yet. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from awfe.domain.differences import key_of, today
 from awfe.domain.moves import By, Head, Move, Noted

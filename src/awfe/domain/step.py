@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import difflib
 import inspect
+import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Literal, ParamSpec, Self, cast
 
@@ -131,6 +132,9 @@ class TransactionalStep(_AnyStep, Generic[Typed]):  # type: ignore[misc]  # see 
         raise NotImplementedError
 
 
+_DECLARED = [getattr(BaseStep, name) for name in POLICIES]
+_DEFAULT = Policies()
+
 StepLike = BaseStep | Callable[[], BaseStep]
 
 
@@ -158,6 +162,8 @@ def called(step: BaseStep) -> str:
 def policies_of(step: BaseStep) -> Policies:
     """Return the policies of a step: those of its class, then those of this use; raises `InvalidInput`."""
     given = {name: _declared(step, name) for name in POLICIES} | _overrides(step)
+    if all(map(operator.is_, given.values(), _DECLARED)) and len(given) == len(_DECLARED):
+        return _DEFAULT  # as most steps have them, of which each is asked for at each attempt
     try:
         policies = msgspec.convert(msgspec.to_builtins(given), Policies)
     except (TypeError, msgspec.ValidationError) as error:

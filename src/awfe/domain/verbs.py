@@ -1,7 +1,8 @@
 """What an operator's verb makes of a workflow at rest: pure, from its head and its log to a move."""
 
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from awfe.domain.delta import Delta
 from awfe.domain.log import Progress
@@ -132,4 +133,4 @@ def _at_rest(head: Head, state: WorkflowState, **changes: object) -> Head:
         "resumable": False,
         "owner": None,
     }
-    return replace(head, **(rest | changes))  # type: ignore[arg-type]  # fields by name, held by Head itself
+    return replace(head, **(rest | changes))

@@ -1,7 +1,8 @@
 """Moves of workflows whose current step waits."""
 
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from awfe.domain.moves import By, Ended, Head, Move, Noted, moved
 from awfe.domain.outcomes import ErrorInfo
@@ -39,7 +40,7 @@ def wait_paused(head: Head, now: datetime, by: By) -> Move:
     """Somebody pauses a workflow that waits: it is paused at once, and its step waits on."""
     after = moved(head, WorkflowState.PAUSED, now, token=head.token + 1)
     if head.waits:
-        after = replace(after, **still_waits(head))  # type: ignore[arg-type]  # as in moved
+        after = replace(after, **still_waits(head))
     return Move(Cause.PAUSE, head, after, noted=Noted(Cause.PAUSE, now, head.at, by))
 
 

@@ -22,6 +22,7 @@ from awfe.errors import ContextError, InvalidInput
 from awfe.execution.body import Body
 from awfe.execution.crew import Crew
 from awfe.execution.secrets import Keyring, Secrets
+from awfe.shielding import over
 
 Work = Callable[[BaseStep, Context], Awaitable[object]]
 
@@ -99,7 +100,7 @@ class Attempt:
     async def ended(self) -> None:
         """Return when its body, which is alive, has ended."""
         assert self.task is not None  # noqa: S101 - it is alive
-        await asyncio.wait({self.task})
+        await over(self.task)
 
     @property
     def fenced(self) -> bool:
@@ -160,7 +161,7 @@ class Attempt:
             self.task.add_done_callback(self._end)
             while not self._over.done():
                 try:
-                    await asyncio.wait({self._over})
+                    await over(self._over)
                 except asyncio.CancelledError:
                     # The loop is going down, and cancels all tasks: that is a stop, and its state is saved.
                     self.cut(Cut.STOP, grace, told=self.task.cancelling() > 0)

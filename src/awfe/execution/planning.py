@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from msgspec import structs
+
 from awfe import checks
 from awfe.domain import foresight, takeover, verbs, waiting
 from awfe.domain.delta import NO_CHANGE
@@ -138,7 +140,7 @@ class Planner:
         self._steering.refuse_running(seen.head.name)
         back = course.back(seen.head, seen.specs, current=include_current, skip=skip_undo)
         undone = tuple(back.path(seen.head, seen.progress))
-        nowhere = replace(seen.head, undoing=True)
+        nowhere = structs.replace(seen.head, undoing=True)
         return Forecast(replace(seen, head=nowhere), WorkflowState.ROLLED_BACK, undone)
 
     def _pause(self, seen: Seen, by: By) -> Forecast:

@@ -156,7 +156,7 @@ class Run(Asked):
             return self.course.claim(found, claimant)
 
         writes, workflow_id = self.crew.writes, self.head.id
-        found = await surely(lambda: writes.change(self.name, make, workflow_id=workflow_id), self._cancelled)
+        found = await surely(lambda: writes.claim(self.name, make, workflow_id), self._cancelled)
         if found.progress.replaced_rev > self.course.rev and not self._halt:
             head, specs = await surely(partial(self.crew.reads.with_steps, self.name), self._cancelled)
             self.course.take(load(self.name, specs), head.rev)

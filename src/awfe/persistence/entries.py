@@ -2,10 +2,10 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from msgspec.structs import replace
 from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,11 +18,12 @@ from awfe.domain.states import Cause, StepState, Verb, WorkflowState
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowExists, WorkflowLocked
 from awfe.persistence import codec
+from awfe.persistence.batch import INSERT_EVENT
 from awfe.persistence.lookup import LOCKED_BY_NAME, fetched, found
 from awfe.persistence.reads import LOCKED_REMAINS, Reads, Remains
 from awfe.persistence.schema import attempt, event, signal, step, tombstone, workflow
 from awfe.persistence.session import Database
-from awfe.persistence.writes import INSERT_EVENT, NOTED, check_size
+from awfe.persistence.writes import NOTED, check_size
 
 # A statement takes so many parameters on every database.
 _AT_ONCE: Final = 1_000

@@ -11,7 +11,7 @@ from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
 from awfe.domain.states import Cause, StepState
 from awfe.domain.step import StepSpec
-from awfe.errors import WorkflowNotFound
+from awfe.errors import WorkflowCorrupt, WorkflowNotFound
 from awfe.persistence import codec, specs
 from awfe.persistence.schema import attempt, event, step, workflow
 
@@ -19,26 +19,28 @@ _W: Final = len(workflow.c)
 _id: Final[BindParameter[Any]] = bindparam("id")
 
 HEAD_BY_NAME: Final = select(workflow).where(workflow.c.name == bindparam("name"))
+SAVED: Final = (step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies)
 _WITH_STEPS: Final = (
-    select(workflow, step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies)
+    select(workflow, *SAVED)
     .outerjoin(step, step.c.workflow_id == workflow.c.id)
     .where(workflow.c.name == bindparam("name"))
 )
 # An attempt's changes count only when it was completed or undone, so the others are not even sent. What is read here
 # is put in order here: a server that sorts rows with long texts does it in a file.
-_ENDED: Final = select(
+ENDING: Final = (
     attempt.c.rev,
     attempt.c.outcome,
     attempt.c.position,
     attempt.c.attempt,
     case((attempt.c.outcome.in_([StepState.COMPLETED.value, StepState.UNDONE.value]), attempt.c.changes)),
-).where(attempt.c.workflow_id == _id)
-_LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
-_NOTED: Final = select(*_LINE).where(event.c.workflow_id == _id)
+)
+_ENDED: Final = select(*ENDING).where(attempt.c.workflow_id == _id)
+LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
+_NOTED: Final = select(*LINE).where(event.c.workflow_id == _id)
 LOCKED_BY_NAME: Final = HEAD_BY_NAME.with_for_update()
 LOCKED_BY_ID: Final = select(workflow).where(workflow.c.id == _id).with_for_update()
 _LOCKED: Final = (
-    select(workflow, *_LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).with_for_update(of=workflow)
+    select(workflow, *LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).with_for_update(of=workflow)
 )
 _LOG_BY_NAME: Final = _LOCKED.where(workflow.c.name == bindparam("name"))
 _LOG_BY_ID: Final = _LOCKED.where(workflow.c.id == _id)
@@ -103,11 +105,19 @@ async def log_of(session: AsyncSession, head: Head) -> list[Entry]:
 
 async def _log(session: AsyncSession, head: Head, lines: Iterable[Sequence[Any]]) -> list[Entry]:
     ended = await fetched(session, head.name, _ENDED, {"id": head.id})
+    try:
+        return entries_of(head, lines, ended)
+    except WorkflowCorrupt:
+        await still_there(session, head)
+        raise
+
+
+def entries_of(head: Head, lines: Iterable[Sequence[Any]], ended: Iterable[Sequence[Any]]) -> list[Entry]:
+    """Return the log that rows of both tables add up to, in order; raises `WorkflowCorrupt`."""
     log = codec.each(head.name, "awfe_attempt", ended, codec.entry_of_attempt)
     log += codec.each(head.name, "awfe_event", lines, codec.entry_of_event)
     entries = [entry for _, entry in sorted(log, key=itemgetter(0))]
     if not entries or entries[0].cause is not Cause.CREATED:
-        await still_there(session, head)
         raise codec.corrupt(head.name, "awfe_event", "it does not begin with the line of its creation")
     return entries
 

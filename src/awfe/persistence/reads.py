@@ -1,6 +1,6 @@
 """What is read: workflows, lists, histories."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, Final, TypeVar
@@ -12,13 +12,19 @@ from awfe.domain.moves import Head
 from awfe.domain.records import Event, Workflow, WorkflowSummary
 from awfe.domain.states import ACTIVE, WorkflowState
 from awfe.domain.step import StepSpec
-from awfe.errors import WorkflowCorrupt
-from awfe.persistence import codec, specs, views
+from awfe.errors import WorkflowCorrupt, WorkflowError
+from awfe.persistence import codec, many, specs, views
+from awfe.persistence.gathering import Gathering
 from awfe.persistence.lookup import fetched, found, head_of, log_of, printed, still_there, with_steps
 from awfe.persistence.schema import attempt, event, step, workflow
 from awfe.persistence.session import Database
 
 T = TypeVar("T")
+Saved = tuple[Head, list[StepSpec]]
+One = Callable[[str, AsyncSession], Awaitable[T]]
+Several = Callable[[Sequence[str], AsyncSession], Awaitable[Sequence[T | None]]]
+# Contexts may be large, and all of them are in memory at once.
+_MOST: Final = 32
 # Of a workflow that can't be understood: id, owner, run_id, rev. Where they are the same again, nobody has moved it.
 Remains = tuple[Any, ...]
 _W: Final = len(workflow.c)
@@ -68,12 +74,32 @@ _EVENTS: Final = select(event).where(event.c.workflow_id == _id)
 
 
 class Reads:
-    """Reads of one database; each is one transaction."""
+    """Reads of one database; each is one transaction, or shares one with others of its kind."""
 
     def __init__(self, database: Database) -> None:
         """Read from this database."""
         self._database = database
         self._told: set[str] = set()
+        # What is asked for at the same time is read in one transaction.
+        self._specs: Gathering[str, Saved] = Gathering(
+            partial(self._at_once, _with_steps, many.with_steps), database.log, _MOST
+        )
+        self._workflows: Gathering[str, Workflow] = Gathering(
+            partial(self._at_once, _workflow, many.workflows), database.log, _MOST
+        )
+
+    async def _at_once(self, one: One[T], several: Several[T], names: Sequence[str]) -> Sequence[T | None]:
+        if len(names) > 1:
+            return await self._database.read(partial(several, names), 0)
+        try:
+            return [await self._database.read(partial(one, names[0]), 0)]
+        except WorkflowError:
+            return [None]
+
+    async def close(self) -> None:
+        """Return when nothing is being read any more, also for those who were cancelled."""
+        await self._specs.close()
+        await self._workflows.close()
 
     async def head(self, name: str) -> Head:
         """Return the head of a workflow; raises `WorkflowNotFound`."""
@@ -84,24 +110,15 @@ class Reads:
         rows = await self._database.read(lambda session: fetched(session, name, _REMAINS, {"name": name}))
         return tuple(found(rows, name))
 
-    async def with_steps(self, name: str) -> tuple[Head, list[StepSpec]]:
+    async def with_steps(self, name: str) -> Saved:
         """Return a head with its saved steps, which can be made again; raises `WorkflowNotFound`."""
-        head, saved = await self._database.read(lambda session: with_steps(session, name))
-        specs.check(name, saved)
-        return head, saved
+        known = await self._specs.get(name, name)
+        return await self._database.read(partial(_with_steps, name)) if known is None else known
 
     async def workflow(self, name: str) -> Workflow:
         """Return a workflow as it stands; raises `WorkflowNotFound`."""
-
-        async def work(session: AsyncSession) -> Workflow:
-            head, saved = await with_steps(session, name)
-            # Another transaction may have moved it since: what is younger than the head is not looked at.
-            log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
-            attempts = await fetched(session, name, _LAST_ATTEMPTS, {"id": head.id})
-            with codec.understanding(name, "what its steps changed"):
-                return views.workflow(head, saved, log, attempts, await printed(session, head))
-
-        return await self._database.read(work)
+        known = await self._workflows.get(name, name)
+        return await self._database.read(partial(_workflow, name)) if known is None else known
 
     async def summaries(
         self, state: WorkflowState | None, name_prefix: str, limit: int, after: str | None
@@ -180,3 +197,18 @@ class Reads:
 
     async def _rows(self, query: Select[Any], name: str = "") -> Sequence[Any]:
         return await self._database.read(lambda session: fetched(session, name, query, {}))
+
+
+async def _with_steps(name: str, session: AsyncSession) -> Saved:
+    head, saved = await with_steps(session, name)
+    specs.check(name, saved)
+    return head, saved
+
+
+async def _workflow(name: str, session: AsyncSession) -> Workflow:
+    head, saved = await with_steps(session, name)
+    # Another transaction may have moved it since: what is younger than the head is not looked at.
+    log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
+    attempts = await fetched(session, name, _LAST_ATTEMPTS, {"id": head.id})
+    with codec.understanding(name, "what its steps changed"):
+        return views.workflow(head, saved, log, attempts, await printed(session, head))

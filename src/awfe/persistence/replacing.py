@@ -13,11 +13,12 @@ from awfe.domain.moves import By, Move
 from awfe.domain.records import Event
 from awfe.domain.step import StepSpec
 from awfe.persistence import codec, specs
+from awfe.persistence.batch import put
 from awfe.persistence.entries import step_row
 from awfe.persistence.lookup import LOCKED_BY_NAME, fetched, found
 from awfe.persistence.schema import step, workflow
 from awfe.persistence.session import Database
-from awfe.persistence.writes import NOTED, put
+from awfe.persistence.writes import NOTED
 
 _SAVED: Final = select(step.c.position, step.c.name, step.c.impl, step.c.args, step.c.policies).where(
     step.c.workflow_id == bindparam("id")

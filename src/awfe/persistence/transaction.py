@@ -15,8 +15,10 @@ from sqlalchemy.orm import Session
 from awfe.domain.moves import Head, Move
 from awfe.errors import InvalidInput, StoreUnavailable
 from awfe.persistence import faults
+from awfe.persistence.batch import put
 from awfe.persistence.session import Database, Work
-from awfe.persistence.writes import Writes, put, standing
+from awfe.persistence.writer import standing
+from awfe.persistence.writes import Writes
 from awfe.shielding import to_the_end
 
 T = TypeVar("T")

@@ -1,16 +1,19 @@
-"""What is written: the only place that changes a state.
+"""What is written: the moves of runners, and the verbs of operators.
 
 Every change is a move, applied by one statement that is conditional on the head it starts from. A transaction that may
 have been committed is done again as a whole, and finds out by its revision or by the unique id of its line.
 """
 
 import secrets
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from msgspec.structs import replace
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events, takeover, verbs, waiting
@@ -19,10 +22,11 @@ from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName
 from awfe.domain.states import ACTIVE, Answer, Cause, Verb, WorkflowState
-from awfe.errors import LockLost
+from awfe.errors import WorkflowError
 from awfe.persistence import codec
+from awfe.persistence.batch import INSERT_EVENT, put
+from awfe.persistence.gathering import Gathering
 from awfe.persistence.lookup import (
-    LOCKED_BY_ID,
     LOCKED_BY_NAME,
     fetched,
     found,
@@ -30,32 +34,18 @@ from awfe.persistence.lookup import (
     printed,
     unsaved,
 )
-from awfe.persistence.schema import attempt, event, workflow
+from awfe.persistence.many import glanced
+from awfe.persistence.schema import event, workflow
 from awfe.persistence.session import Database
-from awfe.persistence.waiting import Sent, sent, take, tell_parent
+from awfe.persistence.waiting import Sent, sent
+from awfe.persistence.writer import Writer
 
-_MUTABLE: Final = [
-    column.name for column in workflow.c if column.name not in ("id", "name", "step_count", "created_at")
-]
-_MOVE: Final = (
-    update(workflow)
-    .where(
-        workflow.c.id == bindparam("w_id"),
-        workflow.c.run_token == bindparam("w_token"),
-        workflow.c.run_id == bindparam("w_run_id"),
-        workflow.c.rev == bindparam("w_rev"),
-        func.coalesce(workflow.c.request, "") == bindparam("w_request"),
-    )
-    .values({name: bindparam(name) for name in _MUTABLE})
-)
 _ASK: Final = (
     update(workflow)
     .where(workflow.c.id == bindparam("w_id"))
     .values(request=bindparam("request"), stop_grace=bindparam("stop_grace"))
 )
 _REST: Final = update(workflow).where(workflow.c.id == bindparam("w_id")).values(resumable=False, rev=bindparam("rev"))
-_INSERT_ATTEMPT: Final = insert(attempt)
-INSERT_EVENT: Final = insert(event).inline()
 NOTED: Final = select(event.c.id).where(event.c.uid == bindparam("uid")).with_for_update()
 
 
@@ -83,6 +73,8 @@ class Writes:
         """Write to this database."""
         self._database = database
         self._tell = tell
+        self._writer = Writer(database)
+        self._glances: Gathering[int, tuple[Head, Progress]] = Gathering(self._glance, database.log)
 
     async def apply(self, move: Move, retry_for: float) -> Head:
         """Apply a runner's move, waiting for the database as long as it may take.
@@ -90,12 +82,7 @@ class Writes:
         Returns the head after it, or, where a request turned up, the head as it is: its `rev` is still the old one and
         the move must be decided again. Raises `LockLost` when another runner has taken over.
         """
-        uid = secrets.token_hex(16)
-
-        async def work(session: AsyncSession) -> Head:
-            return move.after if await put(session, move, uid) else await standing(session, move)
-
-        return self.applied(move, await self._database.write(work, retry_for))
+        return self.applied(move, await self._writer.write(move, secrets.token_hex(16), retry_for))
 
     def applied(self, move: Move, head: Head) -> Head:
         """Tell of a runner's move, where it was applied."""
@@ -116,9 +103,43 @@ class Writes:
 
         `make` may return None: then nothing is written. Raises `WorkflowNotFound` and what `make` raises.
         """
+        return await self._change(name, make, secrets.token_hex(16), workflow_id, retry_for, with_unsaved=with_unsaved)
+
+    async def claim(self, name: str, make: Make, workflow_id: int) -> Found:
+        """Do what `change` does, for a runner that has the lock: his move is fenced, and goes with those of others.
+
+        What does not fit to a glance is decided again with the row locked: that waits for what is being committed.
+        """
         uid = secrets.token_hex(16)
-        tried = False
         made: Move | None = None
+        glance = await self._glances.get(workflow_id, workflow_id)
+        with suppress(WorkflowError):
+            if glance is not None and not glance[0].waits and (made := make(Found(*glance))) is not None:
+                head = self.applied(made, await self._writer.write(made, uid))
+                if head.rev == made.after.rev:
+                    return Found(head, glance[1])
+        return await self._change(name, make, uid, workflow_id, made=made)
+
+    async def _glance(self, ids: Sequence[int]) -> Sequence[tuple[Head, Progress] | None]:
+        return await self._database.read(partial(glanced, ids), 0)
+
+    async def close(self) -> None:
+        """Return when nothing is on its way any more, also of what those asked for who were cancelled."""
+        await self._glances.close()
+        await self._writer.close()
+
+    async def _change(
+        self,
+        name: str,
+        make: Make,
+        uid: str,
+        workflow_id: int | None,
+        retry_for: float | None = None,
+        *,
+        with_unsaved: bool = False,
+        made: Move | None = None,
+    ) -> Found:
+        tried = made is not None
 
         async def work(session: AsyncSession) -> Found:
             nonlocal tried, made
@@ -209,42 +230,3 @@ def check_room(move: Move, progress: Progress, limit: int) -> None:
     if move.noted is not None:
         dropped = move.noted.position if move.cause is Cause.RESET_FROM else None
         check_size(move.noted.delta, limit, progress.context(dropped))
-
-
-async def put(session: AsyncSession, move: Move, uid: str) -> bool:
-    """Write a move where its head still stands; the row that only it can add comes last."""
-    before = move.before
-    guard: dict[str, Any] = {
-        "w_id": before.id,
-        "w_token": before.token,
-        "w_run_id": before.run_id,
-        "w_rev": before.rev,
-        "w_request": before.request or "",
-    }
-    result = await session.execute(_MOVE, guard | codec.columns_of(move.after))
-    if result.rowcount != 1:  # type: ignore[attr-defined]  # the result of an UPDATE
-        return False
-    if move.signal is not None:
-        await take(session, move.signal, move.after)
-    await tell_parent(session, before, move.after, uid, move.at)
-    if move.noted is not None:
-        await session.execute(INSERT_EVENT, codec.event_row(move.after, move.noted, uid, before.state))
-    if move.ended is not None:
-        await session.execute(_INSERT_ATTEMPT, codec.attempt_row(move, move.ended))
-    return True
-
-
-async def standing(session: AsyncSession, move: Move) -> Head:
-    """Return the head that a move which changed nothing has found; raises `LockLost` when it is another runner's."""
-    rows = await fetched(session, move.before.name, LOCKED_BY_ID, {"id": move.before.id})
-    head = codec.head_of(rows[0]) if rows else None
-    if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
-        return move.after
-    if head is not None and _same_run(head, move.before) and head.rev == move.before.rev:
-        return head
-    name = move.before.name
-    raise LockLost(name, f"{name!r} was taken over: nothing more is written by this runner")
-
-
-def _same_run(head: Head, other: Head) -> bool:
-    return head.token == other.token and head.run_id == other.run_id

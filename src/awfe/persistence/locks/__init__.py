@@ -1,6 +1,6 @@
 """The lock of each running workflow: it tells others at once that somebody runs it, and dies with its holder.
 
-The lock only saves work; what makes a runner safe is the fence in `writes.py`.
+The lock only saves work; what makes a runner safe is the fence in `batch.py`.
 """
 
 from awfe.persistence.locks.base import Held, Locks

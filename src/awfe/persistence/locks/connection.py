@@ -1,11 +1,14 @@
 """One session of a server that holds named locks, watched for its end."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Protocol
 
-from sqlalchemy import TextClause, event
+from sqlalchemy import TextClause, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
@@ -13,13 +16,15 @@ from awfe.persistence.session import Database
 
 FAILURES = (SQLAlchemyError, OSError, TimeoutError)
 _GONE = "the lock connection is gone"
+_MOST: Final = 64
 
 
 class Server(Protocol):
     """What differs between the servers."""
 
-    take: TextClause
-    release: TextClause
+    # Calls on a key, which is put between the braces.
+    take: str
+    release: str
     look: TextClause
 
     def key(self, instance: str, workflow_id: int) -> str | int:
@@ -60,6 +65,19 @@ def lock_engine(database: Database, server: Server, size: int) -> AsyncEngine:
     return engine
 
 
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A question about a lock."""
+
+    key: str | int
+    answer: bool | None = None
+
+
+@cache
+def _statement(call: str, count: int) -> TextClause:
+    return text("SELECT " + ", ".join(call.format(f":key{n}") for n in range(count)))
+
+
 class LockConnection:
     """A session with one user at a time; `on_end` is called once, as soon as it is seen to be gone."""
 
@@ -71,6 +89,7 @@ class LockConnection:
         self._server = server
         self._on_end = on_end
         self._busy = asyncio.Lock()
+        self._asked: defaultdict[str, list[_Asked]] = defaultdict(list)
         self._unwatch = server.watch(driver, self.end)
 
     @classmethod
@@ -83,18 +102,39 @@ class LockConnection:
         raw = await connection.get_raw_connection()
         return cls(connection, raw.driver_connection, server, on_end)
 
-    async def ask(self, statement: TextClause, key: str | int, limit: float) -> bool:
-        """Ask the server about a lock. An error, a cancellation too, ends the session: it may have been locked."""
-        async with self._busy:
-            if self.ended.is_set():
-                # It went while somebody else was being answered.
-                raise ConnectionResetError(_GONE)
-            try:
-                async with asyncio.timeout(limit):
-                    return bool((await self._connection.execute(statement, {"key": key})).scalar())
-            except BaseException:
+    async def ask(self, call: str, key: str | int, limit: float) -> bool:
+        """Call the server about a lock, together with all who call the same meanwhile.
+
+        An error, a cancellation too, ends the session: it may have been locked.
+        """
+        mine, waiting = _Asked(key), self._asked[call]
+        waiting.append(mine)
+        try:
+            async with self._busy:
+                if mine.answer is None:
+                    await self._answer(call, limit)
+        except BaseException:
+            if mine in waiting:
+                waiting.remove(mine)
+            else:
                 self.end()
-                raise
+            raise
+        assert mine.answer is not None  # noqa: S101 - who waits longest is served first
+        return mine.answer
+
+    async def _answer(self, call: str, limit: float) -> None:
+        """Ask for those that have waited longest, in numbers for which there are few statements."""
+        if self.ended.is_set():
+            # It went while somebody else was being answered, or was asking for all.
+            raise ConnectionResetError(_GONE)
+        waiting = self._asked[call]
+        count = 1 << (min(len(waiting), _MOST).bit_length() - 1)
+        asked, waiting[:count] = waiting[:count], []
+        keys = {f"key{n}": each.key for n, each in enumerate(asked)}
+        async with asyncio.timeout(limit):
+            row = (await self._connection.execute(_statement(call, count), keys)).one()
+        for each, value in zip(asked, row, strict=True):
+            each.answer = bool(value)
 
     async def beat(self, limit: float) -> None:
         """Show the server that we live, and see whether it does."""

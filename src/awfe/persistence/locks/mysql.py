@@ -19,8 +19,8 @@ _HANG_LIMIT: Final = 10.0
 class MySQL:
     """Named locks are server-wide, so the name holds a hash over the database's own id; 64 characters is the limit."""
 
-    take: TextClause = text("SELECT GET_LOCK(:key, 0)")
-    release: TextClause = text("SELECT RELEASE_LOCK(:key)")
+    take = "GET_LOCK({}, 0)"
+    release = "RELEASE_LOCK({})"
     look: TextClause = text("SELECT IS_USED_LOCK(:key)")
 
     def key(self, instance: str, workflow_id: int) -> str:

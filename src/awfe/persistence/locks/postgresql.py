@@ -19,8 +19,8 @@ _NOTIFY: Final = text("SELECT pg_notify(:channel, '')")
 class PostgreSQL:
     """Advisory locks belong to one database and are named by 64 bits; `pg_locks` shows these in two halves."""
 
-    take: TextClause = text("SELECT pg_try_advisory_lock(:key)")
-    release: TextClause = text("SELECT pg_advisory_unlock(:key)")
+    take = "pg_try_advisory_lock({})"
+    release = "pg_advisory_unlock({})"
     look: TextClause = text(
         "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"

@@ -11,10 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, or_, text, update
-
 from awfe.engine import Engine
-from awfe.persistence import schema, writes
+from awfe.persistence import batch
 from awfe.testing.chaos.answers import EXPECTED, described, note_completion
 from awfe.testing.chaos.journal import Journal
 from awfe.testing.chaos.operators import Operators
@@ -51,21 +49,7 @@ def main(orders: Orders) -> None:
 
 def take_out_guards(left: Collection[str]) -> None:
     """Let the writes of this process succeed whoever runs the workflow by now: a control for the checker."""
-    table = schema.workflow
-    conditions = [table.c.id == bindparam("w_id")]
-    for name, parameter in (
-        ("run_token", "w_token"),
-        ("run_id", "w_run_id"),
-        ("rev", "w_rev"),
-        ("request", "w_request"),
-    ):
-        column = func.coalesce(table.c[name], "") if name == "request" else table.c[name]
-        guard = column == bindparam(parameter)
-        # What is bound must be used, in a condition that always holds.
-        conditions.append(guard if name in left else or_(guard, text("1 = 1")))
-    names = [column.name for column in table.c if column.name not in ("id", "name", "step_count", "created_at")]
-    statement = update(table).where(*conditions).values({name: bindparam(name) for name in names})
-    writes._MOVE = statement  # type: ignore[misc]  # noqa: SLF001 - that is what is taken out
+    batch.FENCE = tuple(name for name in batch.FENCE if name not in GUARDS or name in left)  # type: ignore[misc]  # that is what is taken out
 
 
 class Worker:

@@ -1,0 +1,119 @@
+"""Many workflows looked up at once, each as `lookup` does it alone.
+
+None stands for one of which nothing can be made: it may be wrong, or gone, or in the middle of being moved by others.
+Who wants to know asks for it alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import BindParameter, bindparam, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe.domain.log import Progress, replay
+from awfe.domain.moves import Head
+from awfe.domain.records import Workflow
+from awfe.domain.step import StepSpec
+from awfe.errors import WorkflowError
+from awfe.persistence import codec, specs, views
+from awfe.persistence.lookup import ENDING, LINE, SAVED, compare, entries_of, fetched, found, printed
+from awfe.persistence.schema import attempt, event, step, workflow
+
+T = TypeVar("T")
+Rows = Mapping[Any, Sequence[Any]]
+_W: Final = len(workflow.c)
+_NAME: Final = list(workflow.c).index(workflow.c.name)
+_given: Final[BindParameter[Any]] = bindparam("given", expanding=True)
+
+_GLANCED: Final = (
+    select(workflow, *LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).where(workflow.c.id.in_(_given))
+)
+_HEADS: Final = select(workflow).where(workflow.c.name.in_(_given))
+# By itself: joined, each step would bring all columns of its workflow along.
+_STEPS: Final = select(step.c.workflow_id, *SAVED).where(step.c.workflow_id.in_(_given))
+_NOTED: Final = select(event.c.workflow_id, *LINE).where(event.c.workflow_id.in_(_given))
+_ENDED: Final = select(attempt.c.workflow_id, *ENDING).where(attempt.c.workflow_id.in_(_given))
+_OF_ATTEMPT: Final = (attempt.c.workflow_id, attempt.c.position, attempt.c.attempt)
+_NEWEST: Final = (
+    select(attempt.c.workflow_id, attempt.c.position, func.max(attempt.c.attempt))
+    .where(attempt.c.workflow_id.in_(_given))
+    .group_by(attempt.c.workflow_id, attempt.c.position)
+)
+_LAST_ATTEMPTS: Final = select(attempt.c.workflow_id, attempt).where(
+    attempt.c.workflow_id.in_(_given), tuple_(*_OF_ATTEMPT).in_(_NEWEST)
+)
+
+
+async def glanced(ids: Sequence[int], session: AsyncSession) -> Sequence[tuple[Head, Progress] | None]:
+    """Read heads, with what their logs add up to; without a lock, so it is only good for moves that are fenced."""
+    noted = await _by_key(session, _GLANCED, ids)
+    ended = await _by_key(session, _ENDED, ids)
+
+    def glance(number: int) -> tuple[Head, Progress]:
+        head = codec.head_of(found(noted[number], "")[:_W])
+        progress = replay(entries_of(head, [row[_W:] for row in noted[number]], [row[1:] for row in ended[number]]))
+        compare(head, progress)
+        return head, progress
+
+    return [_made(glance, each) for each in ids]
+
+
+async def with_steps(names: Sequence[str], session: AsyncSession) -> Sequence[tuple[Head, list[StepSpec]] | None]:
+    """Read heads with their saved steps, which can be made again."""
+    heads = await _heads(session, names)
+    steps = await _by_key(session, _STEPS, _ids(heads))
+
+    def saved(head: Head) -> tuple[Head, list[StepSpec]]:
+        listed = specs.specs_of(head, (row[1:] for row in steps[head.id]))
+        specs.check(head.name, listed)
+        return head, listed
+
+    return [_made(saved, heads.get(each)) for each in names]
+
+
+async def workflows(names: Sequence[str], session: AsyncSession) -> Sequence[Workflow | None]:
+    """Read workflows as they stand."""
+    heads = await _heads(session, names)
+    tables = (_STEPS, _NOTED, _ENDED, _LAST_ATTEMPTS)
+    steps, noted, ended, last = [await _by_key(session, each, _ids(heads)) for each in tables]
+    texts = {head.id: await printed(session, head) for head in heads.values() if head.waits}
+
+    def shown(head: Head) -> Workflow:
+        saved = specs.specs_of(head, (row[1:] for row in steps[head.id]))
+        log = entries_of(head, [row[1:] for row in noted[head.id]], [row[1:] for row in ended[head.id]])
+        # Another transaction may have moved it since: what is younger than the head is not looked at.
+        log = [entry for entry in log if entry.rev <= head.rev]
+        with codec.understanding(head.name, "what its steps changed"):
+            return views.workflow(head, saved, log, last[head.id], texts.get(head.id, ""))
+
+    return [_made(shown, heads.get(each)) for each in names]
+
+
+async def _heads(session: AsyncSession, names: Sequence[str]) -> dict[str, Head]:
+    rows = await _by_key(session, _HEADS, names, _NAME)
+    made = [_made(codec.head_of, found[0]) for found in rows.values()]
+    return {head.name: head for head in made if head is not None}
+
+
+def _ids(heads: Mapping[str, Head]) -> list[int]:
+    return [head.id for head in heads.values()]
+
+
+async def _by_key(session: AsyncSession, statement: Any, keys: Sequence[Any], place: int = 0) -> Rows:
+    """Return rows by the key in this place."""
+    if not keys:
+        return defaultdict(list)
+    # The last is repeated, so that there are statements of a few lengths only.
+    missing = (1 << (len(keys) - 1).bit_length()) - len(keys)
+    rows: defaultdict[Any, list[Any]] = defaultdict(list)
+    for row in await fetched(session, "", statement, {"given": [*keys, *(keys[-1] for _ in range(missing))]}):
+        rows[row[place]].append(row)
+    return rows
+
+
+def _made(make: Callable[[Any], T], of: Any) -> T | None:
+    try:
+        return None if of is None else make(of)
+    except WorkflowError:
+        return None

@@ -1,0 +1,99 @@
+"""The moves of one engine: those that are ready at the same time are committed together, of whatever workflows."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from awfe.domain.delta import Delta
+from awfe.domain.moves import Head, Move
+from awfe.errors import LockLost
+from awfe.persistence import codec
+from awfe.persistence.batch import put, put_all
+from awfe.persistence.gathering import Gathering
+from awfe.persistence.lookup import LOCKED_BY_ID, fetched
+from awfe.persistence.session import Database
+
+# What is larger would only keep the others waiting.
+_HEAVY: Final = 1 << 16
+# The unique id of its line goes with a move, so that it can be looked for.
+Submitted = tuple[Move, str]
+
+
+class Writer:
+    """Writes to one database; nothing is held between moves."""
+
+    def __init__(self, database: Database) -> None:
+        """Write to this database."""
+        self._database = database
+        self._gathering: Gathering[Submitted, Head | LockLost] = Gathering(self._together, database.log)
+
+    async def write(self, move: Move, uid: str, retry_for: float | None = None) -> Head:
+        """Write a move, waiting for the database as long as it may take; returns and raises as `Writes.apply`."""
+        weight = _weight(move)
+        if weight <= _HEAVY:
+            answer = await self._gathering.get(move.before.id, (move, uid), weight)
+            if isinstance(answer, LockLost):
+                raise answer
+            if answer is not None:
+                return answer
+        return await self._database.write(partial(_settled, move, uid), retry_for)
+
+    async def close(self) -> None:
+        """Return when nothing is on its way any more."""
+        await self._gathering.close()
+
+    async def _together(self, batch: Sequence[Submitted]) -> Sequence[Head | LockLost]:
+        return await self._database.write(partial(self._put, batch), 0)
+
+    async def _put(self, batch: Sequence[Submitted], session: AsyncSession) -> Sequence[Head | LockLost]:
+        if len(batch) > 1:
+            if await put_all(session, self._database.kind, batch):
+                return [move.after for move, _ in batch]
+            # One of them is fenced: which, only a locking read tells.
+            await session.rollback()
+        return [await _told(move, uid, session) for move, uid in batch]
+
+
+async def _told(move: Move, uid: str, session: AsyncSession) -> Head | LockLost:
+    try:
+        return await _settled(move, uid, session)
+    except LockLost as lost:
+        return lost
+
+
+async def _settled(move: Move, uid: str, session: AsyncSession) -> Head:
+    return move.after if await put(session, move, uid) else await standing(session, move)
+
+
+async def standing(session: AsyncSession, move: Move) -> Head:
+    """Return the head that a move which changed nothing has found; raises `LockLost` when it is another runner's."""
+    rows = await fetched(session, move.before.name, LOCKED_BY_ID, {"id": move.before.id})
+    head = codec.head_of(rows[0]) if rows else None
+    if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
+        return move.after
+    if head is not None and _same_run(head, move.before) and head.rev == move.before.rev:
+        return head
+    name = move.before.name
+    raise LockLost(name, f"{name!r} was taken over: nothing more is written by this runner")
+
+
+def _same_run(head: Head, other: Head) -> bool:
+    return head.token == other.token and head.run_id == other.run_id
+
+
+def _weight(move: Move) -> int:
+    """Return how many bytes of its step's making a move carries, about."""
+    weight = 0
+    if move.ended is not None:
+        error = move.ended.error
+        weight += _size(move.ended.delta) + len(move.ended.output)
+        weight += 0 if error is None else len(error.message) + len(error.traceback)
+    if move.noted is not None:
+        weight += _size(move.noted.delta) + len(move.noted.output or "")
+    return weight
+
+
+def _size(delta: Delta) -> int:
+    return sum(len(key) + len(bytes(raw)) for key, raw in delta.set.items()) + sum(map(len, delta.unset))
