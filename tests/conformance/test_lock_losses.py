@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import TextClause
 
 from awfe import Engine, LockLost, StoreUnavailable, WorkflowLocked
 from awfe.persistence.locks.connection import LockConnection
@@ -41,9 +40,9 @@ async def test_a_server_that_hangs_up(
     kept: Any = engine._crew.locks
     left: list[LockConnection] = []
 
-    async def ask(self: LockConnection, statement: TextClause, key: Any, limit: float) -> bool:
-        answer = await real(self, statement, key, limit)
-        if statement is getattr(kept.server, what) and not left:
+    async def ask(self: LockConnection, call: str, key: Any, limit: float) -> bool:
+        answer = await real(self, call, key, limit)
+        if call is getattr(kept.server, what) and not left:
             left.append(self)
             self.end()
             if not answers:

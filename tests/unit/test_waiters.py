@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from awfe.domain.moves import NOBODY
 from awfe.execution.result import Result
