@@ -1,6 +1,8 @@
 """Locks that are lost at an awkward moment, and answers about them that are no good."""
 
 import asyncio
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -144,14 +146,22 @@ async def test_no_step_begins_whose_lock_was_lost_before_the_claim_for_good(
         assert (await engine.restart("w")).state == "completed"
 
 
+class Firewall(Proxy):
+    """Resets what it cuts, which no server does."""
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # To linger for no time is to reset.
+        client: socket.socket = writer.get_extra_info("socket")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        super()._accept(reader, writer)
+
+
 @pytest.mark.databases("mysql")
 async def test_a_connection_that_is_reset_is_seen_at_once(
     database: Database, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A firewall does not close it as a server does."""
     settings: Any = QUICK | {"lock_heartbeat": 100.0, "lock_limit": 300.0}
-    async with Proxy(database.url) as proxy, Engine(database.url, lock_url=proxy.url, **settings) as engine:
-        proxy.resets = True
+    async with Firewall(database.url) as proxy, Engine(database.url, lock_url=proxy.url, **settings) as engine:
         task = await hold(engine, world)
         locks: Any = engine._crew.locks
         (lock,) = locks.held

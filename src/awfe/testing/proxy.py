@@ -5,7 +5,6 @@ is a COMMIT. It speaks no TLS: a PostgreSQL client is told that there is none, a
 """
 
 import asyncio
-import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -74,8 +73,7 @@ class Proxy:
     """Passes packets on between a free port of 127.0.0.1 and the server that a URL names, while it is entered.
 
     `on_packet` is awaited before a packet is passed on: it may look, wait, or raise an `OSError` to cut the connection.
-    `commits` counts those that came by, without that of a driver that has just set its session up. With `resets` the
-    client's connections are reset where they are cut, as firewalls do it.
+    `commits` counts those that came by, without that of a driver that has just set its session up.
     """
 
     def __init__(self, url: str | URL) -> None:
@@ -87,7 +85,6 @@ class Proxy:
         self._port = 0
         self._accepted = 0
         self.commits = 0
-        self.resets = False
         self.on_packet: OnPacket | None = None
         self.flows = asyncio.Event()
         self.flows.set()
@@ -297,9 +294,5 @@ class _Link:
             await strike.released.wait()
 
     def _cut(self) -> None:
-        if self._proxy.resets:
-            # To linger for no time is to reset.
-            client: socket.socket = self._writer.get_extra_info("socket")
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
         self._far_writer.transport.abort()
