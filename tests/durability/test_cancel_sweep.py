@@ -106,9 +106,12 @@ class Sweep:
         async with self._engine() as shared:
             engine = await self._prepared(shared, "not at all")
             self._not_at_all = await self._came_to_rest(engine, shared, "not at all")
-            engine = await self._prepared(shared, "whole")
-            self._awaits = await suspensions(self._verb.act(engine, "whole"))
-            self._whole = await self._came_to_rest(engine, shared, "whole")
+            for name in ("whole", "whole again", "whole once more"):
+                engine = await self._prepared(shared, name)
+                awaits = await suspensions(self._verb.act(engine, name))
+                # There are more of them where the engine's poll has taken the connection at that moment.
+                self._awaits = min(awaits, self._awaits or awaits)
+                self._whole = await self._came_to_rest(engine, shared, name)
             for kind, manner in MANNERS.items():
                 for number in self._points(manner.points):
                     await self._case(shared, f"{kind} at {number}", manner, number)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from awfe.shielding import end, surely, to_the_end
+from awfe.shielding import cut_once, end, surely, to_the_end
 
 
 class Work:
@@ -102,6 +102,45 @@ async def test_a_cancelled_scope_waits_for_the_end() -> None:
         reached.append("never")
     assert reached == ["done"]
     assert scope.cancelled_caught
+
+
+async def test_what_is_cut_off_cleans_up_to_the_end() -> None:
+    """A second cancellation does not reach it."""
+    work, done = Work(), []
+
+    async def clean_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            done.append(await work())
+
+    task = asyncio.create_task(cut_once(clean_up()))
+    for _ in range(3):
+        await turns()
+        task.cancel()
+    await turns()
+    assert work.begun == 1
+    work.end.set()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert done == ["done"]
+
+
+async def test_what_cannot_be_cut_off_any_more_is_cut_off_all_the_same() -> None:
+    """And where it fails, that is not reported as forgotten."""
+
+    async def fail() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            msg = "unheard"
+            raise ValueError(msg) from None
+
+    task = asyncio.create_task(cut_once(fail()))
+    await turns()
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
 
 
 async def test_surely_tells_of_cancellations_instead_of_raising_them() -> None:
