@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from awfe import Engine, Handle, LockLost, StoreUnavailable, WorkflowNotFound, WorkflowPaused
+from awfe import Engine, Handle, LockLost, StoreUnavailable, WorkflowPaused
 from awfe.testing.calls import Call, Calls
 from awfe.testing.faults import Fault, Faults
 from awfe.testing.invariants import violations
@@ -124,7 +124,7 @@ async def test_one_that_is_deleted_is_not_made_again(database: Database, world: 
         await database.execute("DELETE FROM awfe_workflow WHERE name = :odd", {"odd": ODD})
         world.gates["all"].set()
         await completed(handles, GOOD)
-        with pytest.raises(WorkflowNotFound):
+        with pytest.raises(LockLost):
             await handles[ODD]
     assert await database.execute("SELECT 1 FROM awfe_workflow WHERE name = :odd", {"odd": ODD}) == []
 

@@ -125,16 +125,16 @@ async def test_no_step_begins_whose_lock_was_lost_before_the_claim_for_good(
     settings: Any = QUICK | {"db_retry_for": 0.3}
     async with Proxy(database.url) as proxy, Engine(database.url, lock_url=proxy.url, **settings) as engine:
         await engine.create_workflow("w", {}, [Note("one")])
-        real = engine._writes.change
+        real = engine._writes.claim
 
-        async def change(*args: Any, **kwargs: Any) -> Any:
+        async def claim(*args: Any, **kwargs: Any) -> Any:
             monkeypatch.undo()
             await proxy.cut()
             tenure: Any = next(iter(engine._steering.control))._tenure
             await until(lambda: tenure._regaining is not None and tenure._regaining.done())
             return await real(*args, **kwargs)
 
-        monkeypatch.setattr(engine._writes, "change", change)
+        monkeypatch.setattr(engine._writes, "claim", claim)
         with pytest.raises(StoreUnavailable, match="the lock could not be taken again"):
             await engine.run("w")
         await proxy.mend()
