@@ -12,7 +12,7 @@ from awfe.domain.moves import Head
 from awfe.domain.records import Event, Workflow, WorkflowSummary
 from awfe.domain.states import ACTIVE, WorkflowState
 from awfe.domain.step import StepSpec
-from awfe.errors import WorkflowCorrupt, WorkflowError
+from awfe.errors import WorkflowCorrupt
 from awfe.persistence import codec, many, specs, views
 from awfe.persistence.gathering import Gathering
 from awfe.persistence.lookup import fetched, found, head_of, log_of, printed, still_there, with_steps
@@ -89,12 +89,9 @@ class Reads:
         )
 
     async def _at_once(self, one: One[T], several: Several[T], names: Sequence[str]) -> Sequence[T | None]:
-        if len(names) > 1:
-            return await self._database.read(partial(several, names), 0)
-        try:
+        if len(names) == 1:
             return [await self._database.read(partial(one, names[0]), 0)]
-        except WorkflowError:
-            return [None]
+        return await self._database.read(partial(several, names), 0)
 
     async def close(self) -> None:
         """Return when nothing is being read any more, also for those who were cancelled."""
