@@ -221,16 +221,16 @@ async def test_one_that_halts_while_an_undo_begins_has_not_begun_it(
 ) -> None:
     await engine.create_workflow("w", {}, [Undoable("one"), Undoable("two")])
     await engine.run("w")
-    change = engine._crew.writes.change
+    claim = engine._crew.writes.claim
 
     async def claimed(name: str, *about: Any, **more: Any) -> Any:
-        found = await change(name, *about, **more)
+        found = await claim(name, *about, **more)
         if found.head.state == "rolling_back" and (run := engine._steering.control.get(name)):
             run.ask(halt)
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine._crew.writes, "change", claimed)
+        patched.setattr(engine._crew.writes, "claim", claimed)
         with pytest.raises(WorkflowPaused):
             await engine.rollback("w")
     workflow = await engine.get("w")
