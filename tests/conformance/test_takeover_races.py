@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from awfe import Engine, StepError
+from awfe import Engine, StepError, WorkflowPaused
 from awfe.domain.moves import Head
 from awfe.testing.calls import Calls
 from awfe.testing.faults import Fault, Faults
@@ -117,3 +117,26 @@ async def test_what_others_take_up_first_is_theirs(
     world.gates["one"].set()
     assert (await other.wait("w")).state == "completed"
     assert world.calls == ["one"]
+
+
+async def test_a_request_whose_answer_is_lost_is_made_once(engine: Engine, database: Database, world: World) -> None:
+    asking = Engine(database.url, **QUICK)
+    calls = Calls(asking)
+    commit = 0
+    async with asking:
+        for name in ("calm", "struck"):
+            await engine.create_workflow(name, {}, [Hold(name), Note("after")])
+            handle = await engine.start(name)
+            await world.entered[name].wait()
+            calls.clear()
+            if name == "struck":
+                Faults(calls, Fault.LOST_AFTER, commit, times=1)
+            pausing = asyncio.create_task(asking.pause(name, actor="ann"))
+            while not (await engine.get(name)).request:
+                await asyncio.sleep(0.01)
+            world.gates[name].set()
+            await pausing
+            commit = next(call.number for call in calls.log if call.kind == "commit")
+            with pytest.raises(WorkflowPaused):
+                await handle
+            assert (await causes(engine, name)).count("pause") == 1

@@ -115,9 +115,8 @@ class Writes:
         glance = await self._glances.get(workflow_id, workflow_id)
         with suppress(WorkflowError):
             if glance is not None and not glance[0].waits and (made := make(Found(*glance))) is not None:
-                head = self.applied(made, await self._writer.write(made, uid))
-                if head.rev == made.after.rev:
-                    return Found(head, glance[1])
+                # Nobody asks anything of what does not run yet, so it is claimed, or was taken by others.
+                return Found(self.applied(made, await self._writer.write(made, uid)), glance[1])
         return await self._change(name, make, uid, workflow_id, made=made)
 
     async def _glance(self, ids: Sequence[int]) -> Sequence[tuple[Head, Progress] | None]:
@@ -227,6 +226,6 @@ def check_size(delta: Delta, limit: int, values: dict[str, bytes] | None = None)
 
 def check_room(move: Move, progress: Progress, limit: int) -> None:
     """Refuse a verb whose values make the context too large."""
-    if move.noted is not None:
-        dropped = move.noted.position if move.cause is Cause.RESET_FROM else None
-        check_size(move.noted.delta, limit, progress.context(dropped))
+    assert move.noted is not None  # noqa: S101 - who asked, and why, is always noted
+    dropped = move.noted.position if move.cause is Cause.RESET_FROM else None
+    check_size(move.noted.delta, limit, progress.context(dropped))
