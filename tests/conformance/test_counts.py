@@ -1,57 +1,25 @@
-"""What a run costs, in statements, commits, bytes and connections: counted at SQLAlchemy's own events."""
+"""What a run costs, in statements, commits, bytes and connections."""
 
 import asyncio
 import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine as SyncEngine
 
 from awfe import Context, Engine, step
 from tests.conformance.conftest import OpenEngine
+from tests.conformance.counting import Counted, counting
 from tests.conformance.steps import Hold, Note, World
 from tests.databases import Database
-
-
-class Counted:
-    """Statements, commits and rollbacks, in order, of the lock connections too."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.sent: list[int] = []
-
-    def statement(self, _c: Any, _cursor: Any, sql: str, parameters: Any, _context: Any, _many: Any) -> None:
-        """Note a statement and its size."""
-        self.lines.append(sql.split(maxsplit=1)[0])
-        self.sent.append(len(sql) + len(repr(parameters)))
-
-    def commit(self, _connection: Any) -> None:
-        """Note a commit."""
-        self.lines.append("COMMIT")
-
-    def rollback(self, _connection: Any) -> None:
-        """Note a rollback."""
-        self.lines.append("ROLLBACK")
 
 
 @pytest.fixture
 def counted() -> Iterator[Counted]:
     """Count until the end of the test."""
-    counter = Counted()
-    listeners = (
-        ("before_cursor_execute", counter.statement),
-        ("commit", counter.commit),
-        ("rollback", counter.rollback),
-    )
-    for name, listener in listeners:
-        event.listen(SyncEngine, name, listener)
-    yield counter
-    for name, listener in listeners:
-        event.remove(SyncEngine, name, listener)
+    with counting() as counter:
+        yield counter
 
 
 @pytest.mark.parametrize("steps", [1, 5, 20])
