@@ -18,6 +18,7 @@ from tests.durability.sweep_operator import Operator
 from tests.durability.sweep_settings import CHECKER, LOCKS
 from tests.durability.sweep_steps import Stage
 
+LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 Point = tuple[int, When]
 # So many workflows are brought to the point of their crash before they are looked at together.
 _BATCH = 24
@@ -122,11 +123,10 @@ def chosen(kinds: Sequence[str], place: int, places: int, turn: int, succeeded: 
     A commit is crashed before and after it, another call on one side: after it is as before the next. All when the
     long tests were asked for. `succeeded` are the calls with an after, where that is not all.
     """
-    everything = os.environ.get("AWFE_TEST_LONG") == "1"
     points: list[Point] = []
     for number, kind in enumerate(kinds, 1):
-        if everything or (number + turn) % places == place:
-            both = everything or kind == "commit"
+        if LONG or (number + turn) % places == place:
+            both = LONG or kind == "commit"
             before = both or (number + turn // places) % 2
             after = both or not before
             points += [(number, "before")] if before else []
