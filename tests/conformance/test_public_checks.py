@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from awfe import ConfigError, Engine, lifecycle
+from awfe import ConfigError, Engine, StoreUnavailable, lifecycle
 from awfe.persistence.locks.base import Held
+from awfe.persistence.locks.dedicated import DedicatedLock
 from awfe.settings import LOCKS
 from awfe.testing.conformance import CHECKS, Check
 from tests.conformance.steps import Note
@@ -74,7 +75,7 @@ async def test_wrong_settings_are_no_fault_of_the_database(database: Database) -
 
 _FOLDED = {
     "sqlite": "CREATE UNIQUE INDEX folded ON awfe_workflow (name COLLATE NOCASE)",
-    "mysql": "ALTER TABLE awfe_workflow MODIFY name VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL",
+    "mysql": "ALTER TABLE awfe_workflow MODIFY name VARCHAR(200) COLLATE utf8mb4_general_ci NOT NULL",
     "postgresql": "CREATE UNIQUE INDEX folded ON awfe_workflow (lower(name))",
 }
 _WHOLE_SECONDS = {
@@ -153,6 +154,16 @@ async def test_locks_that_are_not_given_back(database: Database, monkeypatch: py
     await _fails("a_lock_is_given_back", database.url, "a workflow was still locked after its run had ended")
 
 
+@pytest.mark.databases("mysql", "postgresql")
+async def test_a_lost_lock_that_nobody_takes_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_lock: DedicatedLock) -> bool:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(DedicatedLock, "regain", never)
+    sentence = "a lock whose connection had ended was not taken again"
+    await _fails("a_lock_that_is_lost_is_taken_again", database.url, sentence)
+
+
 async def test_without_a_fence(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     mutants.without_fence(monkeypatch)
     await _fails("a_runner_that_was_taken_over_writes_nothing", database.url, "a runner that was taken over went on")
@@ -207,13 +218,15 @@ async def _with_password(database: Database) -> AsyncIterator[str]:
     user = str(url.database)
     if database.dialect == "mysql":
         made = [f"CREATE USER {user} IDENTIFIED BY '{SECRET}'", f"GRANT ALL ON {user}.* TO {user}"]
+        gone = [f"DROP USER {user}"]
     else:
-        made = [f"CREATE ROLE {user} LOGIN PASSWORD '{SECRET}'", f"ALTER DATABASE {user} OWNER TO {user}"]
-        made += [f"GRANT ALL ON SCHEMA public TO {user}", f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {user}"]
-        made += [f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {user}"]
+        made = [f"CREATE ROLE {user} LOGIN PASSWORD '{SECRET}'", f"GRANT ALL ON SCHEMA public TO {user}"]
+        made += [f"GRANT ALL ON ALL {kind} IN SCHEMA public TO {user}" for kind in ("TABLES", "SEQUENCES")]
+        gone = [f"DROP OWNED BY {user}", f"DROP ROLE {user}"]
     for statement in made:
         await database.execute(statement)
-    yield url.set(username=user, password=SECRET).render_as_string(hide_password=False)
-    gone = [f"DROP USER {user}"] if database.dialect == "mysql" else [f"DROP OWNED BY {user}", "SELECT 1"]
-    for statement in gone:
-        await database.execute(statement)
+    try:
+        yield url.set(username=user, password=SECRET).render_as_string(hide_password=False)
+    finally:
+        for statement in gone:
+            await database.execute(statement)
