@@ -13,14 +13,14 @@ from awfe import ConfigError, Engine, StoreUnavailable, lifecycle
 from awfe.persistence.locks.base import Held
 from awfe.persistence.locks.dedicated import DedicatedLock
 from awfe.settings import LOCKS
-from awfe.testing.conformance import CHECKS, Check
+from awfe.testing.conformance import CHECKS, Check, locking
 from tests.conformance.steps import Note
 from tests.databases import Database
 from tests.durability import mutants
 
 BY_NAME = {check.__name__: check for check in CHECKS}
 SECRET = "s3cr3t"  # noqa: S105 - what must not be seen
-TABLES = ("awfe_workflow", "awfe_step", "awfe_attempt", "awfe_event", "awfe_signal", "awfe_tombstone", "awfe_lease")
+TABLES = ("awfe_workflow", "awfe_step", "awfe_attempt", "awfe_event", "awfe_signal", "awfe_tombstone")
 
 
 @pytest.mark.parametrize("locks", LOCKS)
@@ -152,6 +152,15 @@ async def test_locks_that_are_not_given_back(database: Database, monkeypatch: py
     monkeypatch.setattr(_LocksForEver, "held", {}, raising=False)
     monkeypatch.setattr(lifecycle, "locks_for", lambda *_about: _LocksForEver())
     await _fails("a_lock_is_given_back", database.url, "a workflow was still locked after its run had ended")
+
+
+async def test_locks_that_outlast_their_process(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_LocksForEver, "held", {}, raising=False)
+    monkeypatch.setattr(lifecycle, "locks_for", lambda *_about: _LocksForEver())
+    monkeypatch.setattr(locking, "_SOON", 1.0)
+    await _fails(
+        "the_lock_of_a_dead_process_is_free", database.url, "after its process had died, a workflow was locked"
+    )
 
 
 @pytest.mark.databases("mysql", "postgresql")

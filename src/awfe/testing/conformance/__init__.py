@@ -21,6 +21,7 @@ from awfe.testing.conformance.locking import (
     a_lock_that_is_lost_is_taken_again,
     a_pause_and_a_stop_arrive,
     one_engine_runs_a_workflow,
+    the_lock_of_a_dead_process_is_free,
 )
 from awfe.testing.conformance.moving import (
     a_commit_is_seen_at_once,
@@ -38,6 +39,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     one_engine_runs_a_workflow,
     a_lock_is_given_back,
     a_lock_that_is_lost_is_taken_again,
+    the_lock_of_a_dead_process_is_free,
     a_pause_and_a_stop_arrive,
     a_runner_that_was_taken_over_writes_nothing,
     a_checkpoint_outlasts_its_engine,

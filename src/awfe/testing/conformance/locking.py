@@ -1,6 +1,7 @@
 """That one engine runs a workflow, and hears what others ask of it."""
 
 import asyncio
+import time
 from typing import Final
 
 from sqlalchemy import URL
@@ -9,9 +10,11 @@ from awfe import urls
 from awfe.engine import Engine
 from awfe.errors import StoreUnavailable, WorkflowLocked, WorkflowPaused, WorkflowStopped
 from awfe.testing.conformance.bed import ENGINES_LOG, LOG, Bed, check, expect, raises
+from awfe.testing.crashes import crash
 from awfe.testing.proxy import Proxy
 
 _BOTH: Final = ["hold", "note"]
+_SOON: Final = 20.0
 
 
 @check("two processes may do the work of one step at the same time; give locks='lease', or a lock_url to one server")
@@ -56,7 +59,7 @@ async def a_lock_that_is_lost_is_taken_again(bed: Bed) -> None:
     if not await _passes(bed, proxy, target):
         LOG.warning("not tried: that a lock which is lost is taken again; it needs TCP without TLS")
         return
-    one, other = await bed.engine(lock_url=proxy.url), await bed.engine(takeover_delay=5.0)
+    one, other = await bed.engine(lock_url=proxy.url), await bed.engine(takeover_delay=2.0)
     held = await bed.hold(one)
     await proxy.cut()
     await proxy.mend()
@@ -75,6 +78,26 @@ async def _passes(bed: Bed, proxy: Proxy, target: URL) -> bool:
             return True
     except StoreUnavailable:
         return False
+
+
+@check("what a process was running when it died stays locked; see what keeps its sessions open, or give locks='lease'")
+async def the_lock_of_a_dead_process_is_free(bed: Bed) -> None:
+    """Soon: as soon as the server sees that its connection has ended, or when its lease is over."""
+    limits = {"lock_heartbeat": 0.5, "lock_limit": 3.0}
+    dying, other = await bed.engine(**limits), await bed.engine(**limits)
+    held = await bed.hold(dying, on_interrupt="rerun")
+    await crash(dying)
+    await raises(StoreUnavailable, held.handle, "a run went on in an engine that is dead")
+    held.gate.opened.set()
+    until = time.monotonic() + _SOON
+    while True:
+        try:
+            await other.run(held.name)
+            break
+        except WorkflowLocked as error:
+            expect(time.monotonic() < until, f"{_SOON:g} s after its process had died, a workflow was locked ({error})")
+        await asyncio.sleep(0.1)
+    expect(held.gate.calls == ["hold", *_BOTH], f"after a takeover the steps were {held.gate.calls}")
 
 
 @check("an operator's pause or stop may never reach the process that runs the workflow")
