@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import pytest
 
+from awfe.testing.conformance import CHECKS
 from tests.docs.pages import DOCS, blocks
 from tests.packaging.conftest import environment
 
@@ -122,5 +123,5 @@ def test_the_tests_on_the_page_about_testing_pass(tmp_path: Path, installed: Pat
     files = {block.title: block.text for block in blocks(DOCS / "testing.md") if block.title}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert sorted(files) == ["billing.py", "pytest.toml", "test_billing.py"]
-    assert "5 passed" in (printed := run(tmp_path, installed)), printed
+    assert sorted(files) == ["billing.py", "pytest.toml", "test_billing.py", "test_our_server.py"]
+    assert f"{5 + len(CHECKS)} passed" in (printed := run(tmp_path, installed)), printed
