@@ -62,18 +62,18 @@ _TABLES = [
     Measure(name, work.at_once, {"workflows": 100, "steps": 20, "locks": "shared", "finished": n}, once=n > _QUICK)
     for n, name in _FINISHED.items()
 ]
-_LATENCY = [Measure(_BESIDE, work.lone, {"busy": 999, "steps": 60})]
+_LATENCY = [Measure(_BESIDE, work.lone, {"busy": 999, "steps": 60}, once=True)]
 _START = [Measure(_EMPTY, first.started, {"existing": False}), Measure(_EXISTING, first.started, {"existing": True})]
 
 
 def groups(dbos: str | None) -> dict[str, list[Measure]]:
     """Return the measures by group; those of DBOS where a Python is given that has it."""
     python = {"python": dbos}
-    with_dbos = ("sqlite", "postgresql")
+    postgresql = ("postgresql",)
     them = [
-        Measure(_DBOS, peers.dbos, {**python, "workflows": 100, "steps": 10, "in_flight": 1}, with_dbos),
-        Measure(_DBOS_MANY, peers.dbos, {**python, "workflows": 1_000, "steps": 10, "in_flight": 400}, with_dbos),
-        Measure(_DBOS_START, peers.dbos_started, python, with_dbos),
+        Measure(_DBOS, peers.dbos, {**python, "workflows": 100, "steps": 10, "in_flight": 1}, postgresql),
+        Measure(_DBOS_MANY, peers.dbos, {**python, "workflows": 1_000, "steps": 10, "in_flight": 400}, postgresql),
+        Measure(_DBOS_START, peers.dbos_started, python, ("sqlite", "postgresql")),
     ]
     return {
         "speed": _SPEED,
