@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -75,15 +74,18 @@ async def causes(engine: Engine, name: str = "w") -> list[str]:
     return [str(event.cause) for event in await engine.history(name)]
 
 
-def freeze(process: Process, database: Database) -> None:
-    """Stop a process: on SQLite not in the middle of a transaction, for nobody could write then."""
+async def freeze(process: Process, database: Database) -> None:
+    """Stop a process: on SQLite not in the middle of a transaction, for nobody could write then.
+
+    The loop goes on meanwhile: who is in a transaction may be an engine of this very process.
+    """
     while True:
         os.kill(process.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # noqa: ASYNC222 - the kernel stops a process at once
         if database.dialect != "sqlite" or not _is_locked(make_url(database.url).database or ""):
             return
         os.kill(process.pid, signal.SIGCONT)
-        time.sleep(0.001)
+        await asyncio.sleep(0.001)
 
 
 def _is_locked(file: str) -> bool:

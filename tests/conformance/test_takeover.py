@@ -131,7 +131,7 @@ async def test_a_request_to_the_dead_is_honoured_by_who_takes_over(
         await create(engine, marks, rerun=True, name=request)
         process = await start("run", request)
         await lines(marks, 2)
-        freeze(process, database)
+        await freeze(process, database)
         await {"pause": engine.pause, "stop": engine.stop}[request](request)
         await killed(process)
         async with asyncio.timeout(30):
