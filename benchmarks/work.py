@@ -18,12 +18,14 @@ async def count(ctx: Context) -> None:
     ctx["n"] = ctx.get("n", 0) + 1
 
 
-def _engine(url: str, locks: str, at_once: int) -> Engine:
+def opened(url: str, locks: str, at_once: int) -> Engine:
+    """Return an engine that runs so many at once, and polls nothing."""
     settings: dict[str, Any] = {"locks": locks, "max_running": at_once, "lock_limit": 120.0}
     return Engine(url, poll_interval=3_600.0, **settings)
 
 
-async def _create(engine: Engine, names: list[str], steps: int, context: dict[str, Any] | None = None) -> None:
+async def create(engine: Engine, names: list[str], steps: int, context: dict[str, Any] | None = None) -> None:
+    """Create workflows of so many steps."""
     for name in names:
         await engine.create_workflow(name, context or {}, [count() for _ in range(steps)])
 
@@ -31,10 +33,10 @@ async def _create(engine: Engine, names: list[str], steps: int, context: dict[st
 async def one_at_a_time(url: str, workflows: int, steps: int, context_bytes: int = 0) -> Figure:
     """Run one workflow after the other, each with a context of about so many bytes that no step touches."""
     context = {f"text{n}": "x" * 100 for n in range(context_bytes // 112)}
-    async with _engine(url, "dedicated", 1) as engine:
+    async with opened(url, "dedicated", 1) as engine:
         names = [f"w{n}" for n in range(workflows)]
-        await _create(engine, ["warm"], 10)
-        await _create(engine, names, steps, context)
+        await create(engine, ["warm"], 10)
+        await create(engine, names, steps, context)
         await engine.run("warm")
         with measuring() as figure:
             for name in names:
@@ -46,9 +48,9 @@ async def one_at_a_time(url: str, workflows: int, steps: int, context_bytes: int
 
 async def at_once(url: str, workflows: int, steps: int, locks: str, finished: int = 0) -> Figure:
     """Run workflows at the same time, in a database that has so many that are finished."""
-    async with _engine(url, locks, workflows) as engine:
+    async with opened(url, locks, workflows) as engine:
         names = [f"w{n}" for n in range(workflows)]
-        await _create(engine, ["warm", *names], steps)
+        await create(engine, ["warm", *names], steps)
         await engine.run("warm")
         await fill(engine, "warm", finished)
         with measuring() as figure:
@@ -61,10 +63,10 @@ async def at_once(url: str, workflows: int, steps: int, locks: str, finished: in
 
 async def lone(url: str, busy: int, steps: int) -> Figure:
     """Run workflows of one step one after the other, while others are busy; `more` has the latencies, in ms."""
-    async with _engine(url, "shared", busy + 1) as engine:
+    async with opened(url, "shared", busy + 1) as engine:
         names = [f"w{n}" for n in range(busy)]
-        await _create(engine, names, steps)
-        await _create(engine, [f"lone{n}" for n in range(_LOOKS)], 1)
+        await create(engine, names, steps)
+        await create(engine, [f"lone{n}" for n in range(_LOOKS)], 1)
         handles = await asyncio.gather(*map(engine.start, names))
         # All of them hold their locks by then: what is looked at is a step, not the rush at the beginning.
         while not (await engine.get(names[-1])).context:  # noqa: ASYNC110 - a workflow tells nobody of a step

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from awfe.domain.context import Context, StepInfo
-from awfe.domain.delta import NO_CHANGE, Delta, size_of
+from awfe.domain.delta import NO_CHANGE, Delta
+from awfe.domain.encoded import size_of
 from awfe.domain.values import decode
 from awfe.errors import ContextError, InvalidInput
 from tests.unit.contexts import Pair, Recorder, decoded, encoded

@@ -12,6 +12,7 @@ import pytest
 
 from awfe import BaseStep, ConfigError, Context, ContextError, InvalidInput
 from awfe.domain.delta import Delta
+from awfe.domain.encoded import Encoded
 from awfe.domain.secret import Revealed, Secret
 from awfe.domain.values import decode, encode
 from awfe.execution.secrets import Keyring, Secrets
@@ -78,7 +79,7 @@ async def test_of_a_function_that_is_async_a_step_gets_only_what_was_there_when_
         return answer("hunter2")
 
     keyring = Keyring(Secrets(vault))
-    await keyring.open_for(BaseStep(), {"a": encode(Secret("x"), "a")})
+    await keyring.open_for(BaseStep(), Encoded({"a": encode(Secret("x"), "a")}))
     assert keyring.secret(Secret("x")) == "hunter2"
     with pytest.raises(ConfigError, match="it can be read in the next one"):
         keyring.secret(Secret("y"))

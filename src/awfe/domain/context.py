@@ -12,7 +12,8 @@ from typing import Any, Generic, Protocol, Self, cast
 
 import msgspec
 
-from awfe.domain.delta import Delta, size_of
+from awfe.domain.delta import Delta
+from awfe.domain.encoded import Encoded
 from awfe.domain.secret import Revealed, Secret, from_environment, replaced, revealed
 from awfe.domain.typed import Face, Typed_co, declared
 from awfe.domain.values import check_key, decode, encode, mentions_secret
@@ -137,9 +138,11 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
         log: "logging.Logger | logging.LoggerAdapter[Any] | None" = None,
     ) -> None:
         """Begin with a copy of the values."""
-        self._committed = Delta.of(values).encoded if values else {}
-        self._encoded = dict(self._committed)
+        self._committed = Encoded(Delta.of(values).encoded if values else {})
+        self._encoded = Encoded(self._committed)
         self._live: dict[str, Any] = {}
+        # What may differ from what is committed; a key that was removed comes in again behind the others.
+        self._touched: dict[str, None] = {}
         # Each removal has a number, so that one made while a change is being saved is not taken for saved.
         self._removed: dict[str, int] = {}
         self._removals = 0
@@ -151,11 +154,13 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
         self.log = log or logging.getLogger("awfe")
 
     @classmethod
-    def attached(cls, committed: dict[str, bytes], services: Services, face: Face | None = None, **about: Any) -> Self:
-        """Return the view that one attempt has of a workflow's context; it shares the values, not their dict."""
+    def attached(
+        cls, committed: Mapping[str, bytes], services: Services, face: Face | None = None, **about: Any
+    ) -> Self:
+        """Return the view that one attempt has of a workflow's context; it shares the values, and changes a copy."""
         ctx = cls(**about)
-        ctx._committed = dict(committed)
-        ctx._encoded = dict(committed)
+        ctx._committed = committed if isinstance(committed, Encoded) else Encoded(committed)
+        ctx._encoded = Encoded(ctx._committed)
         ctx._services = services
         ctx._face = face
         return ctx
@@ -179,13 +184,18 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
     def __setitem__(self, key: str, value: Any) -> None:
         """Check a value and keep a copy."""
         check_key(key, "context")
-        self._encoded[key] = encode(value, f"context[{key!r}]")
+        self._put(key, encode(value, f"context[{key!r}]"))
         self._live.pop(key, None)
+
+    def _put(self, key: str, data: bytes) -> None:
+        self._encoded[key] = data
+        self._touched[key] = None
 
     def __delitem__(self, key: str) -> None:
         """Remove a key."""
         del self._encoded[key]
         self._live.pop(key, None)
+        self._touched.pop(key, None)
         self._removals += 1
         self._removed[key] = self._removals
 
@@ -262,7 +272,8 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
     def snapshot(self) -> dict[str, bytes]:
         """Return a copy of the values as they are now, encoded: what `attached` begins with."""
         self.settle()
-        return self._encoded | {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
+        live = {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
+        return self._encoded.plain() | live
 
     @contextmanager
     def lent(self, hand_over: Callable[..., object]) -> Iterator[None]:
@@ -276,12 +287,12 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
     def collect(self) -> Delta:
         """Return what has changed since the last commit; encodes again only what was handed out."""
         for key, value in self._live.items():
-            self._encoded[key] = encode(value, f"context[{key!r}]")
+            self._put(key, encode(value, f"context[{key!r}]"))
         self.settle()
         changed = {
-            key: msgspec.Raw(data)
-            for key, data in self._encoded.items()
-            if key in self._removed or self._committed.get(key) != data
+            key: msgspec.Raw(self._encoded[key])
+            for key in self._touched
+            if key in self._removed or self._committed.get(key) != self._encoded[key]
         }
         self._collected = dict(self._removed)
         delta = Delta(changed, tuple(key for key in self._removed if key in self._committed))
@@ -290,10 +301,12 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
 
     def commit(self, delta: Delta) -> None:
         """Take the change that was collected last as saved."""
-        delta.apply(self._committed)
+        committed = Encoded(self._committed)
+        delta.apply(committed)
+        self._committed = committed
         self._removed = {key: n for key, n in self._removed.items() if n != self._collected.get(key)}
 
     @property
     def size(self) -> int:
         """Bytes of the context as it would be saved, about."""
-        return size_of(self._encoded)
+        return self._encoded.size

@@ -1,6 +1,6 @@
 """A change of a context: keys that were set, and keys that went."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -34,7 +34,7 @@ class Delta(msgspec.Struct, frozen=True):
         kept = {key: raw for key, raw in self.set.items() if key not in keys}
         return Delta(kept, tuple(key for key in self.unset if key not in keys))
 
-    def apply(self, values: dict[str, bytes]) -> None:
+    def apply(self, values: MutableMapping[str, bytes]) -> None:
         """Make the change in a context of encoded values."""
         for key in self.unset:
             values.pop(key, None)
@@ -61,8 +61,3 @@ NO_CHANGE = Delta()
 def too_large(size: int, limit: int) -> ContextError:
     """Return the refusal of a context that is too large."""
     return ContextError(f"the context takes {size} bytes, more than max_context_bytes={limit}")
-
-
-def size_of(values: Mapping[str, bytes]) -> int:
-    """Return the encoded size of a context in bytes, about."""
-    return sum(len(key) + len(data) + 4 for key, data in values.items())

@@ -125,8 +125,8 @@ class Face:
 
     def check(self, values: Mapping[str, bytes]) -> None:
         """Refuse encoded values that don't fit; raises `ContextError`. Those that are missing are not looked for."""
-        for key in self._shape.fields.keys() & values.keys():
-            if self._checked.get(key) != (data := values[key]):
+        for key in self._shape.fields:
+            if key in values and self._checked.get(key) != (data := values[key]):
                 # The text of a secret is known only to a step that reads it.
                 self._shape.converted(key, replaced(decode(data), _stand_in))
                 self._checked[key] = data

@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from awfe.domain.context import Context, StepInfo
 from awfe.domain.delta import NO_CHANGE, Delta, too_large
+from awfe.domain.encoded import Encoded
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
 from awfe.domain.records import Workflow
@@ -147,7 +148,7 @@ class Attempt:
         self._cancel(self._grace_timer)
         self._grace_timer = self._loop.call_later(grace, self._end)
 
-    async def run(self, committed: dict[str, bytes], timeout: float | None, grace: float) -> Outcome:  # noqa: ASYNC109 - the timeout is the step's policy; what happens then is decided here
+    async def run(self, committed: Encoded, timeout: float | None, grace: float) -> Outcome:  # noqa: ASYNC109 - the timeout is the step's policy; what happens then is decided here
         """Run the step to its end, or until its grace is over."""
         info = self._info
         about = {"workflow": self._workflow, "step": info.name, "position": info.position, "attempt": info.attempt}
@@ -179,7 +180,7 @@ class Attempt:
         if not self._over.done():
             self._over.set_result(None)
 
-    async def _work(self, ctx: Context, committed: dict[str, bytes]) -> None:
+    async def _work(self, ctx: Context, committed: Encoded) -> None:
         step = await self._keyring.open_for(self._step, committed)
         ctx.settle()
         if self._undo:

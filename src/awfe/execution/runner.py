@@ -12,6 +12,7 @@ from awfe.domain.claims import Claimant
 from awfe.domain.context import Context
 from awfe.domain.decide import Halt, Situation, decide
 from awfe.domain.delta import NO_CHANGE, too_large
+from awfe.domain.encoded import Encoded
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
@@ -59,7 +60,7 @@ class Run(Asked):
         self.result = result
         self.task: asyncio.Task[None]
         self._progress = Progress()
-        self._context: dict[str, bytes] = {}
+        self._context = Encoded({})
         self._found: Found | None = None
         self._moving = asyncio.Lock()
         self._fault: Fault | None = None
@@ -165,7 +166,7 @@ class Run(Asked):
             # Ours was committed, its answer came late, and somebody has taken over and claimed it since.
             raise LockLost(self.name, f"{self.name!r} was taken over while this run began")
         self.has_claimed = found.head.run_id == run_id
-        self.head, self._progress, self._context = found.head, found.progress, found.progress.context()
+        self.head, self._progress, self._context = found.head, found.progress, Encoded(found.progress.context())
         self._claimed.set()
         return None
 

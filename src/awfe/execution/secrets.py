@@ -6,16 +6,17 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 from awfe.domain.delta import Delta
+from awfe.domain.encoded import Encoded
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.secret import LEAST, Revealed, Secret, from_environment, inside, replaced, revealed
 from awfe.domain.step import BaseStep
-from awfe.domain.values import decode, encode, mentions_secret
+from awfe.domain.values import decode, encode
 from awfe.errors import ConfigError, ContextError
 
 Resolver = Callable[[str], str | Awaitable[str | None] | None]
@@ -145,7 +146,7 @@ class Keyring:
         self._found: dict[str, Revealed | ConfigError] = {}
         self._held = ""
 
-    async def open_for(self, step: BaseStep, values: Mapping[str, bytes]) -> BaseStep:
+    async def open_for(self, step: BaseStep, values: Encoded) -> BaseStep:
         """Look up what a step and its context refer to; return the step with the texts in its arguments.
 
         Raises `ConfigError` for what an argument refers to; for the context's it is raised when the value is read.
@@ -154,9 +155,7 @@ class Keyring:
         fields = dataclasses.fields(made) if dataclasses.is_dataclass(made) else ()
         given = {field.name: getattr(step, field.name, None) for field in fields}
         await self._look_up(inside(list(given.values())))
-        await self._look_up(
-            found for data in values.values() if mentions_secret(data) for found in inside(decode(data))
-        )
+        await self._look_up(found for key in sorted(values.secretive) for found in inside(decode(values[key])))
         shown = {name: replaced(value, self.secret) for name, value in given.items()}
         changed = {name: value for name, value in shown.items() if value is not given[name]}
         if not changed:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from awfe.domain.delta import NO_CHANGE, size_of, too_large
+from awfe.domain.delta import NO_CHANGE, too_large
+from awfe.domain.encoded import Encoded
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome
 from awfe.persistence.writes import Found
@@ -27,10 +28,10 @@ def outcome_of_wait(
         delta = wait.taken(signal.payload)
     elif wait.default:
         delta = wait.taken(bytes(wait.default[0]))
-    values = dict(context)
+    values = Encoded(context)
     delta.apply(values)
-    if (size := size_of(values)) > limit:
-        return _failed(too_large(size, limit), found)
+    if values.size > limit:
+        return _failed(too_large(values.size, limit), found)
     return Outcome(Ending.COMPLETED, delta, found.printed, signal=None if signal is None else signal.id), None
 
 

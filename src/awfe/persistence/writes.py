@@ -17,7 +17,8 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events, takeover, verbs, waiting
-from awfe.domain.delta import NO_CHANGE, Delta, size_of, too_large
+from awfe.domain.delta import NO_CHANGE, Delta, too_large
+from awfe.domain.encoded import size_of
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move, Noted
 from awfe.domain.records import Event, RequestName

@@ -10,6 +10,7 @@ from typing import Any, Literal, NoReturn, cast
 from awfe.domain import step as steps
 from awfe.domain.context import Context, StepInfo
 from awfe.domain.delta import Delta, too_large
+from awfe.domain.encoded import Encoded
 from awfe.domain.events import changes_of
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending
@@ -72,8 +73,7 @@ class _Bench:
     """What stands around an attempt when there is no engine."""
 
     def __init__(self, context: Mapping[str, Any], secrets: Mapping[str, str] | None) -> None:
-        self._committed: dict[str, bytes] = {}
-        Delta.of(context).apply(self._committed)
+        self._committed = Encoded(Delta.of(context).encoded)
         self._printed: list[str] = []
         self._checkpoints: list[Delta] = []
         self._settings = Settings.of(None, {})
