@@ -48,14 +48,20 @@ async def surely(once: Callable[[], Awaitable[T]], on_cancel: Callable[[], None]
     while True:
         task = unseen(once())
         try:
-            await over(task)
+            return await heard(task, on_cancel)
         except asyncio.CancelledError:
             on_cancel()
-            # A shield costs more than all else here, so that there is one only from here on.
-            await _outlast(task, on_cancel)
-        if not task.cancelled():
-            return task.result()
+
+
+async def heard(future: "asyncio.Future[T]", on_cancel: Callable[[], None]) -> T:
+    """Return what others make of a future, and tell of each cancellation instead of raising it."""
+    try:
+        await over(future)
+    except asyncio.CancelledError:
         on_cancel()
+        # A shield costs more than all else here, so that there is one only from here on.
+        await _outlast(future, on_cancel)
+    return future.result()
 
 
 async def end(task: "asyncio.Task[None]") -> None:

@@ -1,11 +1,11 @@
 """What comes next, for every ending, every request and every policy."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from awfe.domain.decide import Halt, decide
 from awfe.domain.outcomes import Ending, Outcome

@@ -1,8 +1,7 @@
 """The lines of a history, as observers get them."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from awfe.domain import events
 from awfe.domain.delta import NO_CHANGE, Delta

@@ -30,9 +30,9 @@ class Work:
             raise self.error
         return batch
 
-    def ask(self, number: int, what: str = "", weight: int = 0) -> "asyncio.Task[Question | None]":
+    def ask(self, number: int, what: str = "", weight: int = 0) -> "asyncio.Future[Question | None]":
         """Ask about a workflow."""
-        return asyncio.create_task(self.gathering.get(number, (number, what), weight))
+        return self.gathering.ask(number, (number, what), weight)
 
 
 async def turns(count: int = 5) -> None:

@@ -1,6 +1,5 @@
 """Workflows whose step waits: claimed, woken, paused, stopped, rejected, decided on."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+from msgspec.structs import replace
 
 from awfe.domain import claims, waiting
 from awfe.domain.decide import LONG_DELAY, Halt, Situation, decide

@@ -1,9 +1,11 @@
 """What comes next: from an outcome, and what is asked of the run, to a move. No I/O, no clock of its own."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final, assert_never
+
+import msgspec
+from msgspec.structs import replace
 
 from awfe.domain import moves, undoing, waiting
 from awfe.domain.moves import Ended, Head, Move, Noted
@@ -38,8 +40,7 @@ _STATES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(msgspec.Struct, frozen=True):
     """All that a decision needs to know besides the outcome.
 
     `next_attempt` is the number of the next attempt of the step that follows; `way`: in a rollback, the position of
@@ -86,7 +87,7 @@ def _after_success(situation: Situation, outcome: Outcome) -> Move:
         return undoing.undone(head, ended, state, situation.way, situation.next_attempt, resumable=resumable)
     ended = _ended(situation, outcome, StepState.COMPLETED)
     move = moves.step_passed(head, ended, halt.state, situation.next_attempt, resumable=resumable)
-    return replace(move, signal=outcome.signal)
+    return move if outcome.signal is None else replace(move, signal=outcome.signal)
 
 
 def _begins_to_wait(situation: Situation, outcome: Outcome) -> Move:

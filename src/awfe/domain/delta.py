@@ -9,7 +9,7 @@ from awfe.domain.values import check_key, encode
 from awfe.errors import ContextError
 
 
-class Delta(msgspec.Struct, frozen=True):
+class Delta(msgspec.Struct, frozen=True, gc=False):
     """A change of the context: keys that went, then keys that were set, both in their order."""
 
     set: dict[str, msgspec.Raw] = {}

@@ -8,6 +8,8 @@ from that position on, and they never grow out of order, so a cut is all it take
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from awfe.domain.delta import Delta
 from awfe.domain.moves import Move
 from awfe.domain.states import OUTCOMES, Cause, StepState
@@ -24,8 +26,7 @@ _PASSED = (StepState.COMPLETED, StepState.SKIPPED)
 _KEEPS_CHANGES = (None, StepState.COMPLETED, StepState.UNDONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One line of the log; `position` is that of its change in the context."""
 
     rev: int

@@ -1,10 +1,10 @@
 """Moves: each thing that can happen to a workflow, as a value made by a constructor of its name.
 
 A move knows the head it starts from and the head it leads to. The store applies it with one guarded statement, so a
-move that starts from a head that is no longer there changes nothing.
+move that starts from a head that is no longer there changes nothing. No value here can be part of a circle, so the
+collector is told not to look at them.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -17,7 +17,7 @@ from awfe.domain.states import ACTIVE, ALLOWED, ENDED, Cause, StepState, Workflo
 from awfe.domain.waits import Wait
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The one row of a workflow that changes; all else about it is only ever added.
 
     `resumable`: nobody asked for this pause, so `recover()` may go on. `owner` is set while a step's body may be
@@ -62,8 +62,7 @@ class Head(msgspec.Struct, frozen=True):
         return self.position
 
 
-@dataclass(frozen=True, slots=True)
-class By:
+class By(msgspec.Struct, frozen=True, gc=False):
     """Who asked, and why; bounded and storable."""
 
     actor: str | None = None
@@ -81,8 +80,7 @@ class By:
 NOBODY = By()
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True, gc=False):
     """An attempt that ended with this move."""
 
     position: int
@@ -95,8 +93,7 @@ class Ended:
     error: ErrorInfo | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(msgspec.Struct, frozen=True, gc=False):
     """A line that this move adds to the history; `position` is that of its change in the context.
 
     `attempt` is only that of a checkpoint, or of a step that begins to wait, with its `output`; `detail` is what awfe
@@ -113,8 +110,7 @@ class Noted:
     output: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True, gc=False):
     """A step from one head to the next, with the attempt that it ends, the line that it notes, the signal it takes."""
 
     cause: Cause

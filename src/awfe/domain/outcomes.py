@@ -1,7 +1,6 @@
 """How an attempt of a step ended."""
 
 import traceback
-from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -24,7 +23,7 @@ class Ending(StrEnum):
     WAITING = "waiting"
 
 
-class ErrorInfo(msgspec.Struct, frozen=True):
+class ErrorInfo(msgspec.Struct, frozen=True, gc=False):
     """An exception as it is kept: storable in every database, and bounded."""
 
     type: str
@@ -65,8 +64,7 @@ def _shortened(text: str, limit: int) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half} characters …\n{text[-half:]}" if half > 0 else text[:limit]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What one attempt left behind.
 
     `alive`: its body would not end and still runs, fenced. `begun`: not when it was cut off before its first line.

@@ -132,7 +132,8 @@ class TransactionalStep(_AnyStep, Generic[Typed]):  # type: ignore[misc]  # see 
         raise NotImplementedError
 
 
-_DECLARED = [getattr(BaseStep, name) for name in POLICIES]
+_POLICIES_OF = operator.attrgetter(*POLICIES)
+_DECLARED = _POLICIES_OF(BaseStep)
 _DEFAULT = Policies()
 
 StepLike = BaseStep | Callable[[], BaseStep]
@@ -161,9 +162,10 @@ def called(step: BaseStep) -> str:
 
 def policies_of(step: BaseStep) -> Policies:
     """Return the policies of a step: those of its class, then those of this use; raises `InvalidInput`."""
-    given = {name: _declared(step, name) for name in POLICIES} | _overrides(step)
-    if all(map(operator.is_, given.values(), _DECLARED)) and len(given) == len(_DECLARED):
+    overrides = _overrides(step)
+    if not overrides and _POLICIES_OF(type(step)) == _DECLARED:
         return _DEFAULT  # as most steps have them, of which each is asked for at each attempt
+    given = {name: _declared(step, name) for name in POLICIES} | overrides
     try:
         policies = msgspec.convert(msgspec.to_builtins(given), Policies)
     except (TypeError, msgspec.ValidationError) as error:

@@ -79,6 +79,9 @@ class Body:
         if not self._begun:
             # It was cancelled before its first line, and nobody awaits it any more.
             self.led.close()
+        # Nothing is left in a circle: the collector, which stops everything, would have to look for it.
+        self.led.part()
+        self._factory = None
         # What it started and left behind belongs to others now, who may cancel it.
         self.left_alone = False
         for shield in tuple(self.shielding):
@@ -121,6 +124,10 @@ class _Led(Coroutine[Any, Any, None], Generator[Any, Any, None]):
 
     def close(self) -> None:
         self._coroutine.close()
+
+    def part(self) -> None:
+        """Forget the body, whose coroutine has ended."""
+        del self._body
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self

@@ -1,8 +1,9 @@
 """Which way a run goes: forward through the steps' work, or back through their undo."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from awfe.domain import claims, undoing, verbs, waiting
 from awfe.domain.claims import Claimant

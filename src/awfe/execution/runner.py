@@ -76,6 +76,8 @@ class Run(Asked):
             error = raised
         self._on_over(self)
         self._rest(error)
+        # It refers to this run: the circle would be the collector's to find.
+        self._attempt = None
 
     def _rest(self, error: BaseException | None) -> None:
         if not self.rested.done():
@@ -284,7 +286,10 @@ class Run(Asked):
                     await self._tenure.hold()
                 move = choose()
                 retry_for = self.crew.settings.db_retry_for
-                self.head = await surely(partial(apply or self.crew.writes.apply, move, retry_for), self._cancelled)
+                if apply is None:
+                    self.head = await self.crew.writes.apply(move, retry_for, self._cancelled)
+                else:
+                    self.head = await surely(partial(apply, move, retry_for), self._cancelled)
                 if self.head.rev == move.after.rev:
                     return move
                 self.heed(self.head)

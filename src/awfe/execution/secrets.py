@@ -154,8 +154,10 @@ class Keyring:
         made: Any = step
         fields = dataclasses.fields(made) if dataclasses.is_dataclass(made) else ()
         given = {field.name: getattr(step, field.name, None) for field in fields}
-        await self._look_up(inside(list(given.values())))
-        await self._look_up(found for key in sorted(values.secretive) for found in inside(decode(values[key])))
+        if given:
+            await self._look_up(inside(list(given.values())))
+        if values.secretive:
+            await self._look_up(found for key in sorted(values.secretive) for found in inside(decode(values[key])))
         shown = {name: replaced(value, self.secret) for name, value in given.items()}
         changed = {name: value for name, value in shown.items() if value is not given[name]}
         if not changed:

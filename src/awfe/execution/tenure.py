@@ -46,6 +46,8 @@ class Tenure:
         if self._regaining is not None:
             await end(self._regaining)
         await self._held.release()
+        # They are the run's, which refers to this: the circle would be the collector's to find.
+        del self._head, self._on_end
 
     def _lost(self) -> None:
         if self._ended or (self._regaining is not None and not self._regaining.done()):

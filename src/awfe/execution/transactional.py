@@ -4,9 +4,10 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Final, NoReturn, Protocol
+
+from msgspec.structs import replace
 
 from awfe.domain.context import Context
 from awfe.domain.moves import Head, Move

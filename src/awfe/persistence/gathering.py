@@ -40,16 +40,16 @@ class Gathering(Generic[Q, A]):
         self._waiting: list[_Asked[Q, A]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def get(self, key: int | str, question: Q, weight: int = 0) -> A | None:
-        """Return the answer; None: it must be asked alone. `weight`: how many bytes it carries, about.
+    def ask(self, key: int | str, question: Q, weight: int = 0) -> asyncio.Future[A | None]:
+        """Return what becomes the answer; None: it must be asked alone. `weight`: how many bytes it carries, about.
 
-        Who is cancelled takes nobody with him: what is being done then is done, as ever.
+        Who cancels it takes nobody with him: what is being done then is done, as ever.
         """
         answer: asyncio.Future[A | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(key, question, weight, answer))
         if self._task is None:
             self._task = unseen(self._serve())
-        return await answer
+        return answer
 
     async def close(self) -> None:
         """Return when nothing is being done; nobody asks any more."""

@@ -109,12 +109,12 @@ class Reads:
 
     async def with_steps(self, name: str) -> Saved:
         """Return a head with its saved steps, which can be made again; raises `WorkflowNotFound`."""
-        known = await self._specs.get(name, name)
+        known = await self._specs.ask(name, name)
         return await self._database.read(partial(_with_steps, name)) if known is None else known
 
     async def workflow(self, name: str) -> Workflow:
         """Return a workflow as it stands; raises `WorkflowNotFound`."""
-        known = await self._workflows.get(name, name)
+        known = await self._workflows.ask(name, name)
         return await self._database.read(partial(_workflow, name)) if known is None else known
 
     async def summaries(

@@ -1,5 +1,6 @@
 """From rows and a replayed log to the records that the verbs return."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,9 @@ def workflow(head: Head, saved: list[StepSpec], log: list[Entry], attempts: Sequ
     progress = replay(log)
     last = {row.position: row for row in attempts}
     initial: dict[str, bytes] = {}
+    by_position: defaultdict[int, list[Entry]] = defaultdict(list)
     for entry in log:
+        by_position[entry.position].append(entry)
         if entry.cause is Cause.CREATED and entry.delta:
             entry.delta.apply(initial)
     return Workflow(
@@ -47,7 +50,9 @@ def workflow(head: Head, saved: list[StepSpec], log: list[Entry], attempts: Sequ
         state=head.state,
         context=_decoded(head.name, progress.context()),
         initial_context=_decoded(head.name, initial),
-        steps=tuple(_step(spec, head, progress, log, last.get(spec.position), waits) for spec in saved),
+        steps=tuple(
+            _step(spec, head, progress, by_position[spec.position], last.get(spec.position), waits) for spec in saved
+        ),
         position=head.position,
         request=head.request,
         created_at=head.created_at,
@@ -63,7 +68,7 @@ def _decoded(name: str, values: Mapping[str, bytes]) -> dict[str, Any]:
         return {key: decode(data) for key, data in values.items()}
 
 
-def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row: Any, waits: str) -> WorkflowStep:
+def _step(spec: StepSpec, head: Head, progress: Progress, mine: list[Entry], row: Any, waits: str) -> WorkflowStep:
     current = spec.position == head.position
     state = head.step_state if current else progress.ended.get(spec.position, StepState.PENDING)
     assert state is not None  # noqa: S101 - the schema holds it: a current step has a state
@@ -81,7 +86,7 @@ def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row:
         attempt=number,
         started_at=started_at,
         ended_at=shown and shown.ended_at,
-        changes=events.changes_of(_changes(log, spec.position, number, state, shown)),
+        changes=events.changes_of(_changes(mine, number, state, shown)),
         output=shown.output if shown is not None else waits * (state is StepState.WAITING),
         error=None if shown is None else codec.error_of(shown),
         due_at=head.due_at if current else None,
@@ -89,8 +94,7 @@ def _step(spec: StepSpec, head: Head, progress: Progress, log: list[Entry], row:
     )
 
 
-def _changes(log: list[Entry], position: int, number: int, state: StepState, shown: Any) -> Delta:
-    mine = [entry for entry in log if entry.position == position]
+def _changes(mine: list[Entry], number: int, state: StepState, shown: Any) -> Delta:
     skips = [entry for entry in mine if entry.cause is Cause.SKIP]
     # A skip ends an attempt that waits, in one move with it.
     if state is StepState.SKIPPED and (shown is None or (skips and skips[-1].rev >= shown.rev)):

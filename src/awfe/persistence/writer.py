@@ -1,6 +1,6 @@
 """The moves of one engine: those that are ready at the same time are committed together, of whatever workflows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,6 +14,7 @@ from awfe.persistence.batch import put, put_all
 from awfe.persistence.gathering import Gathering
 from awfe.persistence.lookup import LOCKED_BY_ID, fetched
 from awfe.persistence.session import Database
+from awfe.shielding import heard, surely
 
 # What is larger would only keep the others waiting.
 _HEAVY: Final = 1 << 16
@@ -29,16 +30,21 @@ class Writer:
         self._database = database
         self._gathering: Gathering[Submitted, Head | LockLost] = Gathering(self._together, database.log)
 
-    async def write(self, move: Move, uid: str, retry_for: float | None = None) -> Head:
+    async def write(
+        self, move: Move, uid: str, retry_for: float | None = None, on_cancel: Callable[[], None] | None = None
+    ) -> Head:
         """Write a move, waiting for the database as long as it may take; returns and raises as `Writes.apply`."""
         weight = _weight(move)
         if weight <= _HEAVY:
-            answer = await self._gathering.get(move.before.id, (move, uid), weight)
+            asked = self._gathering.ask(move.before.id, (move, uid), weight)
+            # What is written together is not its runner's to cut off: it needs no task of its own.
+            answer = await (asked if on_cancel is None else heard(asked, on_cancel))
             if isinstance(answer, LockLost):
                 raise answer
             if answer is not None:
                 return answer
-        return await self._database.write(partial(_settled, move, uid), retry_for)
+        alone = partial(self._database.write, partial(_settled, move, uid), retry_for)
+        return await (alone() if on_cancel is None else surely(alone, on_cancel))
 
     async def close(self) -> None:
         """Return when nothing is on its way any more."""

@@ -77,13 +77,15 @@ class Writes:
         self._writer = Writer(database)
         self._glances: Gathering[int, tuple[Head, Progress]] = Gathering(self._glance, database.log)
 
-    async def apply(self, move: Move, retry_for: float) -> Head:
+    async def apply(self, move: Move, retry_for: float, on_cancel: Callable[[], None] | None = None) -> Head:
         """Apply a runner's move, waiting for the database as long as it may take.
+
+        With `on_cancel` it is not cut off: each cancellation is told there, and not raised.
 
         Returns the head after it, or, where a request turned up, the head as it is: its `rev` is still the old one and
         the move must be decided again. Raises `LockLost` when another runner has taken over.
         """
-        return self.applied(move, await self._writer.write(move, secrets.token_hex(16), retry_for))
+        return self.applied(move, await self._writer.write(move, secrets.token_hex(16), retry_for, on_cancel))
 
     def applied(self, move: Move, head: Head) -> Head:
         """Tell of a runner's move, where it was applied."""
@@ -113,7 +115,7 @@ class Writes:
         """
         uid = secrets.token_hex(16)
         made: Move | None = None
-        glance = await self._glances.get(workflow_id, workflow_id)
+        glance = await self._glances.ask(workflow_id, workflow_id)
         with suppress(WorkflowError):
             if glance is not None and not glance[0].waits and (made := make(Found(*glance))) is not None:
                 # Nobody asks anything of what does not run yet, so it is claimed, or was taken by others.

@@ -162,6 +162,8 @@ class LockConnection:
             # From here on its end is nobody's concern.
             self.ended.set()
             self._unwatch()
+            # What is called back refers to this: the circle would be the collector's to find.
+            del self._unwatch, self._on_end
             await self._connection.close()
 
     async def drop(self) -> None:
