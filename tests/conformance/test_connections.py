@@ -181,7 +181,7 @@ async def test_a_lock_that_is_lost_in_the_middle_of_a_claim_is_taken_again(
         (lock,) = locks.held
         lock.connection.end()
         async with asyncio.timeout(20):
-            while lock.lost.is_set():
+            while lock.is_lost:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         return found

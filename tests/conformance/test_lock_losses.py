@@ -91,7 +91,7 @@ async def test_a_lock_that_the_server_does_not_know_ends_the_connection(engine: 
     forgotten, other = await kept.take(7), await kept.take(8)
     assert await forgotten.connection.ask(kept.server.release, forgotten.key, kept.limit)
     await forgotten.release()
-    assert other.lost.is_set(), locks
+    assert other.is_lost, locks
     assert await other.regain()
     assert await kept.is_held(8, None)
     await other.release()
@@ -201,8 +201,8 @@ async def test_a_lease_that_can_not_be_renewed_stays_lost(database: Database) ->
         faults = Faults(calls, Fault.TIMEOUT_BEFORE, 0, times=None)
         with pytest.raises(StoreUnavailable):
             await lock.regain()
-        assert lock.lost.is_set()
+        assert lock.is_lost
         faults.heal()
         assert await lock.regain()
-        assert not lock.lost.is_set()
+        assert not lock.is_lost
         await lock.release()

@@ -119,10 +119,10 @@ async def test_who_waits_for_a_connection_that_dies_gets_the_lock_on_the_next(
         taking = [asyncio.create_task(kept.take(number)) for number in (2, 3)]
         await asyncio.sleep(0)
         await kill(database)
-        await until(first.lost.is_set)
+        await until(lambda: first.is_lost)
     for held in [first, *await asyncio.gather(*taking)]:
         assert await held.regain()
-        assert not held.lost.is_set()
+        assert not held.is_lost
         await held.release()
 
 
@@ -138,7 +138,7 @@ async def test_no_new_step_begins_while_the_lock_is_not_certain(database: Databa
             (run,) = engine._steering.control
             tenure: Any = run._tenure
             proxy.freeze()
-            await until(tenure._held.lost.is_set)
+            await until(lambda: tenure._held.is_lost)
             world.gates["one"].set()
             for _ in range(10):
                 await asyncio.sleep(0.02)

@@ -264,7 +264,7 @@ async def test_a_lock_that_is_lost_twice_in_a_row_is_taken_again(engine: Engine,
     lock.acquire = acquire
     lock.connection.end()
     async with asyncio.timeout(30):
-        while len(losses) < 3 or lock.lost.is_set():
+        while len(losses) < 3 or lock.is_lost:
             await asyncio.sleep(0.01)
     world.gates["one"].set()
     assert (await handle).state == "completed"

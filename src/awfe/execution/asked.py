@@ -26,19 +26,24 @@ class Asked:
         self._grace = crew.settings.stop_grace
         self._turn = crew.line.join() if in_line else crew.line.squeeze_in()
         self._heeded: tuple[str, float | None] | None = None
-        self._claimed = asyncio.Event()
-        self._bell = asyncio.Event()
+        self._claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._bell: asyncio.Future[None] | None = None
         self._attempt: Attempt | None = None
 
     def ask(self, halt: Halt, grace: float | None = None) -> None:
         """Ask the run to halt; a stop cuts the running step short within `grace` seconds."""
         self._halt = max(self._halt, halt)
-        self._bell.set()
+        self.wake()
         if halt is Halt.STOP:
             self._grace = self.crew.settings.stop_grace if grace is None else grace
             if self._attempt is not None:
                 self._attempt.cut(Cut.STOP, self._grace)
         self.crew.line.leave(self._turn)
+
+    def wake(self) -> None:
+        """Let it look again what it is asked, and whether what it waits for is due."""
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
 
     def cut_off(self) -> None:
         """End the running step because the engine closes."""
@@ -64,9 +69,7 @@ class Asked:
 
     async def settled(self) -> None:
         """Return when it is claimed or over: what a verb sees in the database is then up to date."""
-        claimed = asyncio.create_task(self._claimed.wait())
-        self.rested.add_done_callback(lambda _rested: claimed.cancel())
-        await asyncio.wait({claimed})
+        await asyncio.wait({self._claimed, self.rested}, return_when=asyncio.FIRST_COMPLETED)
 
     def _cancelled(self) -> None:
         # The loop is going down, or somebody ends our task: that is a stop, and its state is saved.

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
 from hashlib import blake2b
@@ -265,14 +264,15 @@ class _Tail:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._parts: deque[str] = deque()
+        self._parts: list[str] = []
 
     def add(self, text: str) -> None:
         part = storable(text[-self._limit :] if self._limit else "", max(self._limit, 1))
         self._parts.append(part)
         self._size += len(part.encode())
-        while self._size > self._limit and len(self._parts) > 1:
-            self._size -= len(self._parts.popleft().encode())
+        if self._size > 2 * self._limit:
+            self._parts = [self.text()]
+            self._size = len(self._parts[0].encode())
 
     def text(self) -> str:
         encoded = "".join(self._parts).encode()

@@ -169,7 +169,7 @@ class Run(Asked):
             raise LockLost(self.name, f"{self.name!r} was taken over while this run began")
         self.has_claimed = found.head.run_id == run_id
         self.head, self._progress, self._context = found.head, found.progress, Encoded(found.progress.context())
-        self._claimed.set()
+        self._claimed.set_result(None)
         return None
 
     def _look_at_wait(self) -> Outcome:
@@ -241,9 +241,9 @@ class Run(Asked):
 
     async def _wait_until_due(self, due_at: datetime) -> None:
         while not self._halt and (left := (due_at - self._now()) / timedelta(seconds=1)) > 0:
-            self._bell.clear()
+            self._bell = asyncio.get_running_loop().create_future()
             try:
-                await asyncio.wait_for(self._bell.wait(), left)
+                await asyncio.wait_for(self._bell, left)
             except TimeoutError:
                 continue
             except asyncio.CancelledError:
@@ -300,7 +300,7 @@ class Run(Asked):
         await attempt.ended()
 
     def _claimed_head(self) -> Head | None:
-        return self.head if self._claimed.is_set() else None
+        return self.head if self._claimed.done() else None
 
     def _now(self) -> datetime:
         return self.crew.clock()

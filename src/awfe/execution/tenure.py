@@ -59,7 +59,7 @@ class Tenure:
     def _lost_again(self, regaining: "asyncio.Task[None] | None" = None) -> None:
         """Begin anew when the connection was lost once more while the lock was taken again."""
         failed = regaining is not None and (regaining.cancelled() or regaining.exception() is not None)
-        if self._held.lost.is_set() and not failed:
+        if self._held.is_lost and not failed:
             self._lost()
 
     async def _regain(self) -> None:

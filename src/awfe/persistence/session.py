@@ -211,7 +211,9 @@ class Database:
             end = session.invalidate
             raise
         finally:
-            await to_the_end(self._end(session, end))
+            # What was committed has given its connection back already.
+            if session.in_transaction() or end == session.invalidate:
+                await to_the_end(self._end(session, end))
 
     async def _end(self, session: AsyncSession, end: Callable[[], Awaitable[None]]) -> None:
         # What was read or committed stands, whether or not a ROLLBACK is answered.

@@ -115,7 +115,7 @@ class FakeClock:
     @staticmethod
     async def _ring(engine: Engine) -> None:
         for run in _runs(engine):
-            run._bell.set()  # noqa: SLF001 - what it hears anything by
+            run.wake()
         await engine._steering.lookout.ring_for(engine._crew.owner)  # noqa: SLF001 - see above
 
 

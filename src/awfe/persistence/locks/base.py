@@ -1,29 +1,28 @@
 """What locks of every kind can do."""
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
 
 class Held(ABC):
-    """A lock that is held; `lost` is set while it is not certain that it still is."""
+    """A lock that is held; `is_lost` while it is not certain that it still is."""
 
     def __init__(self) -> None:
         """Not lost yet."""
-        self.lost = asyncio.Event()
+        self.is_lost = False
         self._on_loss: Callable[[], None] | None = None
 
     def watch(self, on_loss: Callable[[], None]) -> None:
         """Call this as soon as the lock is lost."""
         self._on_loss = on_loss
-        if self.lost.is_set():
+        if self.is_lost:
             on_loss()
 
     def lose(self) -> None:
         """Note that what it stands on is gone."""
-        if not self.lost.is_set():
-            self.lost.set()
+        if not self.is_lost:
+            self.is_lost = True
             if self._on_loss is not None:
                 self._on_loss()
 

@@ -66,7 +66,7 @@ class DedicatedLock(Held):
             await connection.close()
             return False
         self.connection = connection
-        self.lost.clear()
+        self.is_lost = False
         if connection.ended.is_set():
             self.lose()
         return True
@@ -75,7 +75,7 @@ class DedicatedLock(Held):
         """Lock again on a new connection; False when some other session has the lock."""
         async with self._busy:
             if self.connection is not None:
-                if not self.lost.is_set():
+                if not self.is_lost:
                     return True
                 connection, self.connection = self.connection, None
                 await connection.drop()

@@ -54,12 +54,12 @@ class PresenceLock(Held):
 
     async def regain(self) -> bool:
         """Return True when the engine is seen to live again; whether somebody came meanwhile, the token tells."""
-        if self.lost.is_set():
-            self.lost.clear()
+        if self.is_lost:
+            self.is_lost = False
             try:
                 await self._locks.revive()
             except BaseException:
-                self.lost.set()
+                self.is_lost = True
                 raise
         return True
 

@@ -67,7 +67,7 @@ class SharedLocks(NamedLocks):
         if not await connection.ask(self.server.take, lock.key, self.limit):
             return False
         lock.connection = connection
-        lock.lost.clear()
+        lock.is_lost = False
         if connection.ended.is_set():
             lock.lose()
         return True
@@ -117,7 +117,7 @@ class SharedLock(Held):
 
     async def regain(self) -> bool:
         """Lock again; False when some other session has the lock."""
-        return not self.lost.is_set() or await self.acquire()
+        return not self.is_lost or await self.acquire()
 
     async def release(self) -> None:
         """Give the lock back."""
