@@ -31,7 +31,7 @@ class Database(ABC):
 
     async def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> Rows:
         """Run one statement, with `:name` parameters, in a transaction of its own."""
-        return await _execute(self._engine, sql, params)
+        return await execute(self._engine, sql, params)
 
     async def sessions(self, *, settle: float = 0.0) -> list[int]:
         """Return the ids of the connections to this database.
@@ -89,10 +89,10 @@ class ServerDatabase(Database):
 
     async def create(self) -> None:
         """Make the database as the server makes one by default."""
-        await _execute(self._server, f"CREATE DATABASE {self.name}")
+        await execute(self._server, f"CREATE DATABASE {self.name}")
 
     async def _sessions(self) -> list[int]:
-        rows = await _execute(self._server, self.sessions_query, {"name": self.name})
+        rows = await execute(self._server, self.sessions_query, {"name": self.name})
         return [row[0] for row in rows]
 
 
@@ -107,8 +107,8 @@ class MySQLDatabase(ServerDatabase):
         """Kill its sessions first: an open transaction's metadata lock would hold up the rest."""
         for session in await self.sessions():
             with suppress(DBAPIError):  # it ended by itself
-                await _execute(self._server, f"KILL {session}")
-        await _execute(self._server, f"DROP DATABASE IF EXISTS {self.name}")
+                await execute(self._server, f"KILL {session}")
+        await execute(self._server, f"DROP DATABASE IF EXISTS {self.name}")
 
 
 class PostgreSQLDatabase(ServerDatabase):
@@ -120,13 +120,14 @@ class PostgreSQLDatabase(ServerDatabase):
 
     async def drop(self) -> None:
         """Leave its sessions to the server."""
-        await _execute(self._server, f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+        await execute(self._server, f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
 
 
 DIALECTS = (SQLite.dialect, MySQLDatabase.dialect, PostgreSQLDatabase.dialect)
 
 
-async def _execute(engine: AsyncEngine, sql: str, params: Mapping[str, Any] | None = None) -> Rows:
+async def execute(engine: AsyncEngine, sql: str, params: Mapping[str, Any] | None = None) -> Rows:
+    """Run one statement in a transaction of its own."""
     async with engine.begin() as connection:
         result = await connection.execute(text(sql), params)
         return [tuple(row) for row in result] if result.returns_rows else []

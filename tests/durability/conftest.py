@@ -1,11 +1,28 @@
-"""What the crash sweep shares: the server of its children, and whose turn it is."""
+"""What these tests share: what is compiled, the server of the crash sweep's children, and whose turn it is."""
 
+import gc
 import zlib
 from collections.abc import Iterator
 
 import pytest
 
+from tests.durability.compiled import make
 from tests.durability.sweep_points import Forks, forking
+
+
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all engines share what they compile."""
+    monkeypatch.setattr("awfe.persistence.session.create_async_engine", make)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> Iterator[None]:
+    """Look for garbage only among what these tests make, not each time among all that was imported and collected."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

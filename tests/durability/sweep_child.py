@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from awfe import Engine
 from awfe.testing.calls import CRASHED, Calls, When
+from tests.durability.compiled import share
 from tests.durability.scenarios import SCENARIOS
 from tests.durability.sweep_actor import Actor
 from tests.durability.sweep_settings import CHILD, bell_hangs
@@ -120,6 +121,7 @@ def fork(order: Order) -> tuple[int, list[str]]:
 def main() -> None:
     """Fork a child for each line of the input."""
     warmed = set()
+    share()
     # A child lives too shortly to have garbage, and looking for it would copy the memory that is shared.
     gc.disable()
     for line in sys.stdin:

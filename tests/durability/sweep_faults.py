@@ -100,7 +100,7 @@ class FaultSweep:
     def __init__(self, database: Database, engine: Engine, scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hit = 0
         self.crashed: list[str] = []
-        self.operator = Operator(database, engine, scenario, self._crash_in_a_step)
+        self.operator = Operator(engine, scenario, self._crash_in_a_step)
         self.problems = self.operator.problems
         self._database = database
         self._key = scenario

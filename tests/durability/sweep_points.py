@@ -71,7 +71,7 @@ class CrashSweep:
 
     def __init__(self, database: Database, engine: Engine, server: Forks, scenario: str, marks: Path) -> None:
         self.swept = 0
-        self.operator = Operator(database, engine, scenario, self._crash_in_a_step)
+        self.operator = Operator(engine, scenario, self._crash_in_a_step)
         self._forks = server
         self._scenario = scenario
         self._about = (database.url, engine.settings.locks, str(marks))

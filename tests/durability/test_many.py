@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from awfe import BaseStep, Context, Engine, WorkflowState
+from awfe import BaseStep, Context, Engine, Handle, WorkflowState
 from tests.servers import REQUIRE_ALL, MySQL
 
 pytestmark = pytest.mark.unmeasured
@@ -58,9 +58,10 @@ async def _meet(url: str) -> None:
         # The loop is busy for longer than a heartbeat may take by default.
         async with Engine(database, locks="shared", max_running=MANY, pool_size=POOL, lock_limit=120) as engine:
             names = [f"w{n}" for n in range(MANY)]
-            for first in range(0, MANY, 100):
-                await asyncio.gather(*(engine.create_workflow(n, {}, [Meet]) for n in names[first : first + 100]))
-            handles = [await engine.start(name) for name in names]
+            handles: list[Handle] = []
+            for some in (names[first : first + 100] for first in range(0, MANY, 100)):
+                await asyncio.gather(*(engine.create_workflow(name, {}, [Meet]) for name in some))
+                handles += await asyncio.gather(*(engine.start(name) for name in some))
             await Meet.all_here.wait()
             assert (await engine.stats())[WorkflowState.RUNNING] == MANY
             held = text("SELECT COUNT(*) FROM information_schema.processlist WHERE db = 'awfe'")

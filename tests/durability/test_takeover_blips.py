@@ -56,7 +56,7 @@ class Beat(BaseStep, name="tests.Beat"):
 @asynccontextmanager
 async def two_engines(database: Database, locks: str) -> AsyncIterator[tuple[Engine, Engine]]:
     """Open two engines that look for orphans all the time."""
-    settings = QUICK | {"locks": locks, "takeover_delay": DELAY, "recover_every": 0.05, "max_running": WORKFLOWS}
+    settings = QUICK | {"locks": locks, "takeover_delay": DELAY, "recover_every": 0.1, "max_running": WORKFLOWS}
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(Engine(database.url, **settings)) for _ in range(2)]
         yield one, two
@@ -111,7 +111,7 @@ async def all_held(engine: Engine) -> None:
         # Looked for again and again: the lock of one that was taken over stays free.
         while missing := [head for head in await engine._reads.running() if head.id not in held]:
             held |= {head.id for head in missing if await engine._crew.locks.is_held(head.id, head.owner)}
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
 
 async def _beaten(database: Database, locks: str, kills: int) -> None:
