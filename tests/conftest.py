@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +87,18 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     _start_servers(node.config, ids)
 
 
+@pytest.fixture(scope="session")
+def on_servers() -> Mapping[str, type[ServerDatabase]]:
+    """Return how a database is made on each kind of server."""
+    return ON_SERVERS
+
+
 @pytest.fixture
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+async def database(
+    request: pytest.FixtureRequest, tmp_path: Path, on_servers: Mapping[str, type[ServerDatabase]]
+) -> AsyncIterator[Database]:
     """Yield an empty database that no other test sees, on each kind in turn."""
-    kind = ON_SERVERS.get(request.param)
+    kind = on_servers.get(request.param)
     if kind and kind.variable not in os.environ:
         pytest.skip(f"no {kind.dialect} here, and {kind.variable} is not set")
     database = kind() if kind else SQLite(tmp_path / "awfe.db")

@@ -81,9 +81,9 @@ class ServerDatabase(Database):
     variable: ClassVar[str]
     sessions_query: ClassVar[str]
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
         server = make_url(os.environ[self.variable])
-        self.name = f"awfe_{secrets.token_hex(8)}"
+        self.name = name or f"awfe_{secrets.token_hex(8)}"
         super().__init__(server.set(database=self.name))
         self._server = create_async_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
@@ -121,6 +121,39 @@ class PostgreSQLDatabase(ServerDatabase):
     async def drop(self) -> None:
         """Leave its sessions to the server."""
         await execute(self._server, f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+
+
+class ReusedPostgreSQLDatabase(PostgreSQLDatabase):
+    """One that an earlier test of this process has had, emptied: to make one takes the server longer than most tests.
+
+    For tests that leave nothing in it but tables, nor a process that lives on.
+    """
+
+    _spare: ClassVar[list[str]] = []
+
+    def __init__(self) -> None:
+        self._is_new = not self._spare
+        super().__init__(self._spare.pop() if self._spare else "")
+
+    async def create(self) -> None:
+        """Make it, where there is none to be taken over."""
+        if self._is_new:
+            await super().create()
+
+    async def drop(self) -> None:
+        """Empty it, and leave it to the next test."""
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        await execute(self._server, ended, {"name": self.name})
+        assert await self.sessions(settle=10) == []
+        await self.execute("DROP SCHEMA public CASCADE")
+        await self.execute("CREATE SCHEMA public")
+        self._spare.append(self.name)
+
+    @classmethod
+    async def drop_spare(cls) -> None:
+        """Remove those that no test has any more."""
+        while cls._spare:
+            await PostgreSQLDatabase(cls._spare.pop()).drop()
 
 
 DIALECTS = (SQLite.dialect, MySQLDatabase.dialect, PostgreSQLDatabase.dialect)

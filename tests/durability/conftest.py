@@ -1,13 +1,50 @@
-"""What these tests share: what is compiled, the server of the crash sweep's children, and whose turn it is."""
+"""What these tests share: databases, what is compiled, the server of the sweep's children, and whose turn it is."""
 
+import asyncio
 import gc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tests.databases import ReusedPostgreSQLDatabase, ServerDatabase
 from tests.durability.compiled import make
 from tests.durability.sweep_points import Forks, forking
+
+# What takes longest; what were to begin last would still be running when all else is over.
+LONGEST = (
+    "test_the_verbs_do_what_the_contract_says",
+    "test_nothing_is_lost_missing_or_done_twice",
+    "test_killed_lock_connections_cost_no_healthy_workflow",
+    "test_five_thousand_run_at_once_on_one_lock_connection",
+    "test_without_the_token_a_frozen_runner_is_found_out",
+    "test_a_crash_while_an_engine_opens_is_mended_by_the_next",
+    "test_the_program_prints_a_report_and_leaves_nothing_behind",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the longest begin first: `--dist worksteal` gives each worker a block of the list to begin with."""
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    names = [getattr(item, "originalname", item.name) for item in items]
+    order = sorted(range(len(items)), key=lambda n: LONGEST.index(names[n]) if names[n] in LONGEST else len(LONGEST))
+    count = sum(name in LONGEST for name in names)
+    longest, others = [items[n] for n in order[:count]], [items[n] for n in order[count:]]
+    items.clear()
+    for worker in range(workers):
+        mine = longest[worker::workers]
+        block = (count + len(others)) // (workers - worker)
+        filled, others = others[: max(0, block - len(mine))], others[max(0, block - len(mine)) :]
+        count -= len(mine)
+        items += mine + filled
+
+
+@pytest.fixture(scope="session")
+def on_servers(on_servers: Mapping[str, type[ServerDatabase]]) -> Iterator[Mapping[str, type[ServerDatabase]]]:
+    """Let a test on PostgreSQL have the database of an earlier one, emptied."""
+    yield {**on_servers, ReusedPostgreSQLDatabase.dialect: ReusedPostgreSQLDatabase}
+    asyncio.run(ReusedPostgreSQLDatabase.drop_spare())
 
 
 @pytest.fixture(autouse=True)

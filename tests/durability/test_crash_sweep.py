@@ -14,7 +14,7 @@ from tests.durability.sweep_settings import LOCKS
 pytestmark = pytest.mark.unmeasured
 
 # Of so many tests one has its turn in a run of all.
-RUNS = 1 if LONG else 3
+RUNS = 1 if LONG else 4
 
 
 @pytest.mark.timeout(600)
