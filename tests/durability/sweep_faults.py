@@ -29,6 +29,7 @@ TIMES = (1, 4, None)
 # A call that hangs is given up after this, in these tests.
 _SHORT = 0.3
 _SETTLED = 5.0
+_REFERENCES = 3
 # For ever is for longer than the engine tries. What waits gives nothing up, and looks again when it is over.
 _IMPATIENT = {"connect_retry_for": 0.1, "db_retry_for": 0.1, "poll_interval": 0.2}
 _FOR_EVER = 0.5
@@ -109,7 +110,11 @@ class FaultSweep:
 
     async def reference(self) -> list[Call]:
         """Live undisturbed; returns the calls, and keeps what came of it for comparison."""
-        name = f"{self._key}-reference"
+        # Who waits for a child on a busy machine looks more often: the shortest life has what is in all of them.
+        count = _REFERENCES if self.operator.scenario.child else 1
+        return min([await self._undisturbed(f"{self._key}-reference{n}") for n in range(count)], key=len)
+
+    async def _undisturbed(self, name: str) -> list[Call]:
         await self.operator.prepare(name)
         calls, error = await self._live(name, None, self._monkeypatch)
         assert error is None
