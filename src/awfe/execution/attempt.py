@@ -166,7 +166,8 @@ class Attempt:
                     # The loop is going down, and cancels all tasks: that is a stop, and its state is saved.
                     self.cut(Cut.STOP, grace, told=self.task.cancelling() > 0)
             self._body.leave_alone()
-            self._body = None
+            if not self.alive:
+                self._body = None
         self._cancel(self._timeout_timer)
         self._cancel(self._grace_timer)
         return self._outcome(ctx, timeout)
