@@ -7,7 +7,7 @@ import pytest
 
 from awfe.domain.context import Context, StepInfo
 from awfe.domain.delta import NO_CHANGE, Delta
-from awfe.domain.encoded import size_of
+from awfe.domain.encoded import Encoded, size_of
 from awfe.domain.values import decode
 from awfe.errors import ContextError, InvalidInput
 from tests.unit.contexts import Pair, Recorder, decoded, encoded
@@ -196,3 +196,14 @@ def test_the_size_counts_keys_and_values() -> None:
     assert ctx.size == size_of(encoded({"k": "x" * 100}))
     del ctx["k"]
     assert ctx.size == 0
+
+
+def test_a_checkpoint_for_each_key_costs_what_it_saves() -> None:
+    ctx = Context.attached(Encoded(encoded({f"old{n}": n for n in range(100)})), Recorder())
+    for number in range(50):
+        ctx[f"new{number}"] = number
+        delta = ctx.collect()
+        assert list(delta.set) == [f"new{number}"]
+        ctx.commit(delta)
+        assert ctx._touched == {}
+    assert ctx.collect() == NO_CHANGE

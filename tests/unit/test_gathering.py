@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Sequence
 
 import pytest
 
+from awfe.errors import StoreUnavailable
 from awfe.persistence import gathering
 from awfe.persistence.gathering import Gathering
 
@@ -121,3 +123,15 @@ async def test_closing_waits_for_what_was_asked_by_those_who_are_gone() -> None:
     work.gate.set()
     await closing
     assert work.gathering._task is None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks that begin at once are new in 3.12")
+async def test_a_loop_whose_tasks_begin_at_once_is_served_each_time() -> None:
+    async def fail(_batch: Sequence[int]) -> Sequence[int]:
+        msg = "gone"
+        raise StoreUnavailable(msg)
+
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]  # see above
+    gathering: Gathering[int, int] = Gathering(fail, logging.getLogger("awfe"))
+    async with asyncio.timeout(10):
+        assert [await gathering.ask(number, number) for number in range(3)] == [None] * 3

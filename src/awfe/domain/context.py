@@ -5,16 +5,17 @@ and an attempt that fails has touched nothing.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, Self, cast
+from typing import Any, Generic, Self, cast
 
 import msgspec
 
 from awfe.domain.delta import Delta
 from awfe.domain.encoded import Encoded
-from awfe.domain.secret import Revealed, Secret, from_environment, replaced, revealed
+from awfe.domain.secret import replaced
+from awfe.domain.services import Services, detached, lent
 from awfe.domain.typed import Face, Typed_co, declared
 from awfe.domain.values import check_key, decode, encode, mentions_secret
 from awfe.errors import InvalidInput
@@ -32,93 +33,6 @@ class StepInfo:
     attempt: int = 1
     key: str = "test"
     woken: str | None = None
-
-
-class Services(Protocol):
-    """What a running attempt offers to its context; the default serves unit tests of a step."""
-
-    def checkpoint(self, ctx: "Context") -> Awaitable[None]:
-        """Save what has changed so far."""
-
-    def output(self, text: str) -> None:
-        """Pass on what the step prints."""
-
-    def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
-        """Begin a workflow of the step's own, or find it; returns a `Workflow`."""
-
-    def undo_child(self, name: str) -> Awaitable[None]:
-        """Roll such a workflow back."""
-
-    def secret(self, secret: Secret) -> Revealed:
-        """Return the text of a secret; raises `ConfigError` for one that is not known."""
-
-    def inspect(self, delta: Delta) -> None:
-        """Refuse a change that may not be saved."""
-
-    @property
-    def stop_requested(self) -> bool:
-        """Tell whether the step is asked to end."""
-
-
-class _Detached:
-    """Serves a context that no engine made: a checkpoint keeps the changes, output goes nowhere, no child begins."""
-
-    stop_requested = False
-
-    def secret(self, secret: Secret) -> Revealed:
-        return revealed(secret, from_environment(secret.name))
-
-    def inspect(self, delta: Delta) -> None:
-        pass
-
-    def output(self, text: str) -> None:
-        pass
-
-    def checkpoint(self, ctx: "Context") -> Awaitable[None]:
-        ctx.commit(ctx.collect())
-        return _Done()
-
-    def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
-        raise _needs_engine(name, context, steps)
-
-    def undo_child(self, name: str) -> Awaitable[None]:
-        raise _needs_engine(name)
-
-
-def _needs_engine(name: str, *_what: object) -> InvalidInput:
-    return InvalidInput(f"{name!r}: a workflow of its own needs an engine, and this context has none")
-
-
-class _Lent:
-    """Serves a context that a thread uses: what it prints is handed over to the loop."""
-
-    def __init__(self, services: Services, hand_over: Callable[..., object]) -> None:
-        self._services = services
-        self._hand_over = hand_over
-        self.secret = services.secret
-        self.inspect = services.inspect
-
-    @property
-    def stop_requested(self) -> bool:
-        return self._services.stop_requested
-
-    def output(self, text: str) -> None:
-        self._hand_over(self._services.output, text)
-
-    def checkpoint(self, _ctx: "Context") -> Awaitable[None]:
-        msg = "a function in a thread can't checkpoint: make it async, or several steps of it"
-        raise InvalidInput(msg)
-
-    def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
-        raise _needs_engine(name, context, steps)
-
-    def undo_child(self, name: str) -> Awaitable[None]:
-        raise _needs_engine(name)
-
-
-class _Done:
-    def __await__(self) -> Generator[Any, Any, None]:
-        yield from ()
 
 
 class Context(MutableMapping[str, Any], Generic[Typed_co]):
@@ -141,13 +55,14 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
         self._committed = Encoded(Delta.of(values).encoded if values else {})
         self._encoded = Encoded(self._committed)
         self._live: dict[str, Any] = {}
+        self._is_shared = False
         # What may differ from what is committed; a key that was removed comes in again behind the others.
         self._touched: dict[str, None] = {}
         # Each removal has a number, so that one made while a change is being saved is not taken for saved.
         self._removed: dict[str, int] = {}
         self._removals = 0
         self._collected: dict[str, int] = {}
-        self._services: Services = _Detached()
+        self._services: Services = detached()
         self._face: Face | None = None
         self.workflow = workflow
         self.step = step or StepInfo()
@@ -159,6 +74,7 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
     ) -> Self:
         """Return the view that one attempt has of a workflow's context; it shares the values, and changes a copy."""
         ctx = cls(**about)
+        ctx._is_shared = isinstance(committed, Encoded)
         ctx._committed = committed if isinstance(committed, Encoded) else Encoded(committed)
         ctx._encoded = Encoded(ctx._committed)
         ctx._services = services
@@ -269,16 +185,17 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
             self._face.put_into(self)
             self._face.check(self._encoded)
 
-    def snapshot(self) -> dict[str, bytes]:
+    def snapshot(self) -> Encoded:
         """Return a copy of the values as they are now, encoded: what `attached` begins with."""
         self.settle()
-        live = {key: encode(value, f"context[{key!r}]") for key, value in self._live.items()}
-        return self._encoded.plain() | live
+        made = Encoded(self._encoded)
+        made.update({key: encode(value, f"context[{key!r}]") for key, value in self._live.items()})
+        return made
 
     @contextmanager
     def lent(self, hand_over: Callable[..., object]) -> Iterator[None]:
         """Let one thread use it; `hand_over` calls a function of a text in the loop."""
-        own, self._services = self._services, _Lent(self._services, hand_over)
+        own, self._services = self._services, lent(self._services, hand_over)
         try:
             yield
         finally:
@@ -289,22 +206,22 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
         for key, value in self._live.items():
             self._put(key, encode(value, f"context[{key!r}]"))
         self.settle()
-        changed = {
-            key: msgspec.Raw(self._encoded[key])
-            for key in self._touched
-            if key in self._removed or self._committed.get(key) != self._encoded[key]
-        }
+        changed = {key: msgspec.Raw(self._encoded[key]) for key in self._touched if self._differs(key)}
         self._collected = dict(self._removed)
         delta = Delta(changed, tuple(key for key in self._removed if key in self._committed))
         self._services.inspect(delta)
         return delta
 
+    def _differs(self, key: str) -> bool:
+        return key in self._removed or self._committed.get(key) != self._encoded[key]
+
     def commit(self, delta: Delta) -> None:
         """Take the change that was collected last as saved."""
-        committed = Encoded(self._committed)
-        delta.apply(committed)
-        self._committed = committed
+        if self._is_shared:
+            self._committed, self._is_shared = Encoded(self._committed), False
+        delta.apply(self._committed)
         self._removed = {key: n for key, n in self._removed.items() if n != self._collected.get(key)}
+        self._touched = {key: None for key in self._touched if self._differs(key)}
 
     @property
     def size(self) -> int:

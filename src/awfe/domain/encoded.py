@@ -12,8 +12,8 @@ _AROUND: Final = 4
 class Encoded(MutableMapping[str, bytes]):
     """Values under their keys, encoded, in the order in which they came.
 
-    `size` is what they take, in bytes, about; `secretive` are the keys whose values may mention a secret. Both cost
-    what is changed and not what is there: at each attempt of each step somebody asks.
+    `size` is what they take, in bytes, about; `secretive` are the keys whose values may mention a secret. Both are
+    looked for once, in what is no `Encoded` yet, and cost what is changed from then on: each attempt asks for them.
     """
 
     __slots__ = ("_values", "secretive", "size")

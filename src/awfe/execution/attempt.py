@@ -260,7 +260,7 @@ class Attempt:
 
 
 class _Tail:
-    """The last of a step's output, bounded in bytes."""
+    """The last of a step's output, bounded in bytes: by twice the limit while it is collected."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -269,7 +269,7 @@ class _Tail:
 
     def add(self, text: str) -> None:
         part = storable(text[-self._limit :] if self._limit else "", max(self._limit, 1))
-        self._parts.append(part)
+        self._parts += [part] * bool(part)
         self._size += len(part.encode())
         if self._size > 2 * self._limit:
             self._parts = [self.text()]

@@ -216,15 +216,8 @@ class Run(Asked):
 
         def choose() -> Move:
             way, next_attempt = self.course.next(self.head, self._progress)
-            situation = Situation(
-                head=self.head,
-                policies=policies,
-                failures=self._progress.failures,
-                next_attempt=next_attempt,
-                halt=self._halt,
-                now=self._now(),
-                way=way,
-            )
+            failures, now = self._progress.failures, self._now()
+            situation = Situation(self.head, policies, failures, next_attempt, self._halt, now, way)
             return decide(situation, outcome)
 
         move = await self._commit(choose, apply)

@@ -48,7 +48,9 @@ class Gathering(Generic[Q, A]):
         answer: asyncio.Future[A | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(key, question, weight, answer))
         if self._task is None:
-            self._task = unseen(self._serve())
+            # A loop whose tasks begin at once may have served it already.
+            task = unseen(self._serve())
+            self._task = None if task.done() else task
         return answer
 
     async def close(self) -> None:

@@ -200,7 +200,7 @@ class Database:
     async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
         # Not used as a context manager: that closes in a task which a loop that goes down cancels before it begins.
         session = AsyncSession(engine, sync_session_class=KnownSession, expire_on_commit=False, autoflush=False)
-        end = session.close
+        end, failed = session.close, False
         try:
             yield session
         except AwfeError:
@@ -208,11 +208,11 @@ class Database:
         except BaseException:
             # A COMMIT that fails leaves its transaction open, on SQLite and behind a driver's time-out: what the
             # connection is in the middle of is not certain, and only its end is.
-            end = session.invalidate
+            end, failed = session.invalidate, True
             raise
         finally:
             # What was committed has given its connection back already.
-            if session.in_transaction() or end == session.invalidate:
+            if failed or session.in_transaction():
                 await to_the_end(self._end(session, end))
 
     async def _end(self, session: AsyncSession, end: Callable[[], Awaitable[None]]) -> None:

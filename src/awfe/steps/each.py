@@ -10,6 +10,7 @@ from typing import Any, Self
 from awfe import checks
 from awfe.domain.context import Context, StepInfo
 from awfe.domain.delta import NO_CHANGE, Delta
+from awfe.domain.encoded import Encoded
 from awfe.domain.secret import Revealed, Secret
 from awfe.domain.step import BaseStep, Policies, called, can_undo, face_for, policies_of
 from awfe.domain.values import decode
@@ -76,7 +77,7 @@ class ForEach(BaseStep, name="awfe.ForEach"):
             del common[key]
 
         async def act(label: str) -> dict[str, Any]:
-            values = dict(common)
+            values = Encoded(common)
             Delta.of({self.as_: named[label]}).apply(values)
             part = ctx.get(progress.part_key(label))
             saved = Delta.of(part["set"], part["unset"]) if part else NO_CHANGE
@@ -185,12 +186,12 @@ class _Item:
         await self._save(part)
         ctx.commit(delta)
 
-    async def run(self, values: dict[str, bytes]) -> dict[str, Any]:
+    async def run(self, values: Encoded) -> dict[str, Any]:
         """Run the inner step, again where its policy says so, and return what it has set."""
         policies = policies_of(self._inner)
         for attempt in count(1):
             try:
-                return await self._attempt(attempt, dict(values), policies)
+                return await self._attempt(attempt, Encoded(values), policies)
             except Exception as error:
                 if attempt >= policies.retry.attempts:
                     raise
@@ -199,7 +200,7 @@ class _Item:
                 await asyncio.sleep(delay)
         raise AssertionError  # pragma: no cover - count() has no end
 
-    async def _attempt(self, attempt: int, values: dict[str, bytes], policies: Policies) -> dict[str, Any]:
+    async def _attempt(self, attempt: int, values: Encoded, policies: Policies) -> dict[str, Any]:
         outer = self._ctx.step
         info = StepInfo(outer.position, called(self._inner), attempt, f"{outer.key}-{digest(self._label)}")
         self._saved.apply(values)
