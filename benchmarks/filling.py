@@ -18,10 +18,11 @@ async def fill(engine: Engine, name: str, count: int) -> None:
     async with engine._database.engine.begin() as connection:  # noqa: SLF001 - awfe makes no finished workflows
         found = await connection.execute(select(workflow).where(workflow.c.name == name))
         head = dict(found.mappings().one())
-        last = {"workflow_id": head["id"], "position": head["step_count"]}
         rows: dict[Any, dict[str, Any]] = {}
         for table in (step, attempt, event):
-            where = [table.c[column] == value for column, value in last.items()]
+            # The history has no line for a step that has just been completed.
+            place = 0 if table is event else head["step_count"]
+            where = table.c.workflow_id == head["id"], table.c.position == place
             found = await connection.execute(select(table).where(*where).limit(1))
             rows[table] = dict(found.mappings().one())
     rows[event].pop("id")
