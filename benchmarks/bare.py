@@ -12,11 +12,10 @@ from awfe.domain.delta import Delta
 from awfe.domain.moves import NOBODY, Ended, Head, Move
 from awfe.domain.states import StepState, WorkflowState
 from awfe.persistence.batch import put_all
+from awfe.persistence.gathering import MOST
 from awfe.persistence.session import Database
 from benchmarks.figures import Figure, measuring
 from benchmarks.work import create, opened
-
-_MOST = 500
 
 
 async def moved_alone(url: str, workflows: int, steps: int) -> Figure:
@@ -49,8 +48,8 @@ def _end(head: Head, delta: Delta) -> Move:
 
 
 async def _committed(database: Database, made: list[Move]) -> list[Head]:
-    for first in range(0, len(made), _MOST):
-        await database.write(partial(_put, database.kind, made[first : first + _MOST]))
+    for first in range(0, len(made), MOST):
+        await database.write(partial(_put, database.kind, made[first : first + MOST]))
     return [move.after for move in made]
 
 

@@ -74,7 +74,7 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
     ) -> Self:
         """Return the view that one attempt has of a workflow's context; it shares the values, and changes a copy."""
         ctx = cls(**about)
-        ctx._is_shared = isinstance(committed, Encoded)
+        ctx._is_shared = True
         ctx._committed = committed if isinstance(committed, Encoded) else Encoded(committed)
         ctx._encoded = Encoded(ctx._committed)
         ctx._services = services

@@ -163,7 +163,7 @@ def called(step: BaseStep) -> str:
 def policies_of(step: BaseStep) -> Policies:
     """Return the policies of a step: those of its class, then those of this use; raises `InvalidInput`."""
     overrides = _overrides(step)
-    if not overrides and _POLICIES_OF(type(step)) == _DECLARED:
+    if not overrides and all(map(operator.is_, _POLICIES_OF(type(step)), _DECLARED)):
         return _DEFAULT  # as most steps have them, of which each is asked for at each attempt
     given = {name: _declared(step, name) for name in POLICIES} | overrides
     try:

@@ -14,7 +14,7 @@ from awfe.shielding import unseen
 Q = TypeVar("Q")
 A = TypeVar("A")
 # So much fits into a statement of any server.
-_MOST: Final = 500
+MOST: Final = 500
 _MOST_BYTES: Final = 1 << 19
 
 
@@ -32,7 +32,7 @@ class Gathering(Generic[Q, A]):
     `do` is called with the questions, once for each batch, and returns as many answers; `log` hears where it failed.
     """
 
-    def __init__(self, do: Callable[[Sequence[Q]], Awaitable[Sequence[A | None]]], log: Any, most: int = _MOST) -> None:
+    def __init__(self, do: Callable[[Sequence[Q]], Awaitable[Sequence[A | None]]], log: Any, most: int = MOST) -> None:
         """Nothing is asked yet."""
         self._most = most
         self._do = do

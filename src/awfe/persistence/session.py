@@ -200,7 +200,7 @@ class Database:
     async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
         # Not used as a context manager: that closes in a task which a loop that goes down cancels before it begins.
         session = AsyncSession(engine, sync_session_class=KnownSession, expire_on_commit=False, autoflush=False)
-        end, failed = session.close, False
+        failed = False
         try:
             yield session
         except AwfeError:
@@ -208,12 +208,12 @@ class Database:
         except BaseException:
             # A COMMIT that fails leaves its transaction open, on SQLite and behind a driver's time-out: what the
             # connection is in the middle of is not certain, and only its end is.
-            end, failed = session.invalidate, True
+            failed = True
             raise
         finally:
             # What was committed has given its connection back already.
             if failed or session.in_transaction():
-                await to_the_end(self._end(session, end))
+                await to_the_end(self._end(session, session.invalidate if failed else session.close))
 
     async def _end(self, session: AsyncSession, end: Callable[[], Awaitable[None]]) -> None:
         # What was read or committed stands, whether or not a ROLLBACK is answered.
