@@ -137,19 +137,21 @@ class Proxy:
         return self._strikes.pop(self.commits, None) if packet.is_commit else None
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():  # it came while the proxy was being cut
+            writer.transport.abort()
+            return
         self._accepted += 1
         task = asyncio.create_task(self._connect(self._accepted, reader, writer), name="proxy")
         self._links.add(task)
         task.add_done_callback(self._links.discard)
+        # A task that is cancelled before it begins cannot do so itself.
+        task.add_done_callback(lambda _task: writer.transport.abort())
 
     async def _connect(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         dialect = PostgreSQL() if self._target.get_backend_name() == "postgresql" else MySQL()
-        try:
+        with suppress(OSError):
             far = await asyncio.open_connection(self._target.host, self._target.port or dialect.port)
-        except OSError:
-            writer.transport.abort()
-            return
-        await _Link(self, number, dialect, (reader, writer), far).run()
+            await _Link(self, number, dialect, (reader, writer), far).run()
 
 
 class MySQL:
@@ -219,10 +221,10 @@ class _Link:
         try:
             await asyncio.wait(ways)
         finally:
+            self._cut()
             for way in ways:
                 way.cancel()
             await asyncio.wait(ways)
-            self._cut()
 
     async def _requests(self) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
