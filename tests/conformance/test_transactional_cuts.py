@@ -156,7 +156,7 @@ async def test_a_transaction_that_begins_when_the_attempt_is_over_is_given_up(
     run._cancelled()
     assert run._attempt is not None
     async with asyncio.timeout(10):
-        while not run._attempt._over.done():
+        while not run._attempt._is_over:
             await asyncio.sleep(0.01)
     assert run._attempt.alive
     other.execute("ROLLBACK")

@@ -60,8 +60,8 @@ def without_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without looking how many heads were changed, a runner whose head was not is told that its step is saved."""
     changed = batch._changed
 
-    async def believe(*args: Any) -> Any:
-        await changed(*args)
+    def believe(*args: Any) -> Any:
+        changed(*args)
         return ANY
 
     monkeypatch.setattr(batch, "_changed", believe)

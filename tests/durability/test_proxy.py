@@ -92,20 +92,20 @@ async def test_before_a_server_that_is_not_there_a_proxy_is_one_that_is_not_ther
 
 async def test_a_cut_ends_a_client_whose_server_has_not_answered_yet(database: Database) -> None:
     """Also one that is still being connected, and one that is accepted only after the cut."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
-        # Whoever comes after one that is never accepted waits for good.
-        with socket.create_connection(silent.getsockname()):
-            far = make_url(database.url).set(port=silent.getsockname()[1])
-            async with Proxy(far) as proxy:
-                near = make_url(proxy.url)
-                early, writer = await asyncio.open_connection(near.host, near.port)
-                await asyncio.sleep(0.1)
-                late = socket.create_connection((near.host, near.port))
-                late.setblocking(False)
-                await proxy.cut()
-                async with asyncio.timeout(10):
-                    assert await early.read() == b""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as silent,
+        socket.create_connection(silent.getsockname()),  # never accepted; whoever comes after it waits for good
+    ):
+        far = make_url(database.url).set(port=silent.getsockname()[1])
+        async with Proxy(far) as proxy:
+            near = make_url(proxy.url)
+            early, writer = await asyncio.open_connection(near.host, near.port)
+            await asyncio.sleep(0.1)
+            late = socket.create_connection((near.host, near.port))
+            late.setblocking(False)  # noqa: FBT003 - it takes it by position only
+            await proxy.cut()
+            async with asyncio.timeout(10):
+                assert await early.read() == b""
                 with late, suppress(ConnectionError):
-                    async with asyncio.timeout(10):
-                        assert await asyncio.get_running_loop().sock_recv(late, 1) == b""
-                writer.close()
+                    assert await asyncio.get_running_loop().sock_recv(late, 1) == b""
+            writer.close()

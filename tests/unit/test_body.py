@@ -15,7 +15,7 @@ async def test_one_that_is_cancelled_before_its_first_line_leaves_no_coroutine_b
         raise AssertionError
 
     coroutine = work()
-    body = Body(coroutine, "step", lambda _seconds: None)
+    body = Body(coroutine, "step", lambda _seconds: None, lambda: None)
     body.cancel()
     await asyncio.wait({body.task})
     assert body.task.cancelled()
@@ -38,7 +38,7 @@ async def test_what_it_started_and_left_behind_may_be_cancelled_by_others() -> N
             with suppress(asyncio.CancelledError):
                 await goes_on.wait()
 
-    body = Body(work(), "step", lambda _seconds: None)
+    body = Body(work(), "step", lambda _seconds: None, lambda: None)
     await asyncio.sleep(0)
     body.cancel()
     body.leave_alone()
@@ -61,7 +61,7 @@ async def test_a_factory_of_tasks_that_it_sets_stays() -> None:
         loop.set_task_factory(own)
 
     try:
-        assert await Body(work(), "step", lambda _seconds: None).task is None
+        assert await Body(work(), "step", lambda _seconds: None, lambda: None).task is None
         assert loop.get_task_factory() is own
     finally:
         loop.set_task_factory(None)
@@ -80,7 +80,7 @@ async def test_its_tasks_are_made_by_the_factory_of_the_program() -> None:
 
     loop.set_task_factory(own)
     try:
-        assert await Body(work(), "step", lambda _seconds: None).task is None
+        assert await Body(work(), "step", lambda _seconds: None, lambda: None).task is None
     finally:
         loop.set_task_factory(None)
     assert len(made) == 2

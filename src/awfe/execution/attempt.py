@@ -77,7 +77,8 @@ class Attempt:
         self._workflow = head.name
         self._tail = _Tail(crew.settings.max_output_bytes)
         self._loop = asyncio.get_running_loop()
-        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._is_over = False
+        self._waiter: asyncio.Future[None] | None = None
         self._timeout_timer: asyncio.TimerHandle | None = None
         self._grace_timer: asyncio.TimerHandle | None = None
         self._cut = Cut.NONE
@@ -139,12 +140,13 @@ class Attempt:
 
     def cut(self, why: Cut, grace: float, *, told: bool = False) -> None:
         """Ask the step to end within its grace; `told`: it has been cancelled already."""
-        if self._over.done():
+        if self._is_over:
             return
         if self._cut is Cut.NONE and self._body is not None and not told:
             self._body.cancel()
         self._cut = max(self._cut, why)
-        self._cancel(self._grace_timer)
+        if self._grace_timer is not None:
+            self._grace_timer.cancel()
         self._grace_timer = self._loop.call_later(grace, self._end)
 
     async def run(self, committed: Encoded, timeout: float | None, grace: float) -> Outcome:  # noqa: ASYNC109 - the timeout is the step's policy; what happens then is decided here
@@ -156,30 +158,28 @@ class Attempt:
         if timeout is not None:
             self._timeout_timer = self._loop.call_later(timeout, self.cut, Cut.TIMEOUT, grace)
         if self._cut is Cut.NONE:
-            self._body = Body(self._work(ctx, committed), f"awfe {self.name}", self._blocked)
+            self._body = Body(self._work(ctx, committed), f"awfe {self.name}", self._blocked, self._end)
             self.task = self._body.task
-            self.task.add_done_callback(self._end)
-            while not self._over.done():
+            while not self._is_over:
+                # A cancellation of the run cancels what it awaits: so that is a future of its own each time.
+                self._waiter = self._loop.create_future()
                 try:
-                    await over(self._over)
+                    await self._waiter
                 except asyncio.CancelledError:
                     # The loop is going down, and cancels all tasks: that is a stop, and its state is saved.
                     self.cut(Cut.STOP, grace, told=self.task.cancelling() > 0)
             self._body.leave_alone()
             if not self.alive:
                 self._body = None
-        self._cancel(self._timeout_timer)
-        self._cancel(self._grace_timer)
+        for timer in (self._timeout_timer, self._grace_timer):
+            if timer is not None:
+                timer.cancel()
         return self._outcome(ctx, timeout)
 
-    @staticmethod
-    def _cancel(timer: asyncio.TimerHandle | None) -> None:
-        if timer is not None:
-            timer.cancel()
-
-    def _end(self, _task: object = None) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
+    def _end(self) -> None:
+        self._is_over = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def _work(self, ctx: Context, committed: Encoded) -> None:
         step = await self._keyring.open_for(self._step, committed)

@@ -20,9 +20,16 @@ class Body:
     that awaits `asyncio.to_thread` gets it when the thread has ended, as with `anyio.to_thread`.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], name: str, on_block: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        name: str,
+        on_block: Callable[[float], None],
+        on_end: Callable[[], None],
+    ) -> None:
         """Begin; `on_block` is told for how many seconds the loop was blocked, each time that was too long."""
         self.on_block = on_block
+        self._on_end = on_end
         self.left_alone = False
         self.shielding: set[CancelScope] = set()
         self._asked = CancelScope()
@@ -86,6 +93,8 @@ class Body:
         self.left_alone = False
         for shield in tuple(self.shielding):
             shield.shield = False
+        self._on_end()
+        del self._on_end
 
 
 class _Led(Coroutine[Any, Any, None], Generator[Any, Any, None]):

@@ -100,8 +100,6 @@ class Planner:
         await self._steering.leaving(name)
         await self._steering.begun(name)
         try:
-            # What can't be shown is not changed either.
-            await self._crew.reads.workflow(name)
             return await glance(self._database, name)
         except WorkflowCorrupt:
             if whole:

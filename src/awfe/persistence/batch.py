@@ -2,10 +2,10 @@
 
 There is one statement for the heads of many, and one for the rows of each table. A head is changed where all that its
 move was decided on still stands; how many were changed tells whether all did. No statement here can bring back a row
-that is gone.
+that is gone. They are executed within one greenlet: each statement of an `AsyncSession` would be one of its own.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -29,8 +29,9 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from awfe.domain.moves import Head, Move
 from awfe.persistence import codec
@@ -58,7 +59,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 async def put(session: AsyncSession, move: Move, uid: str) -> bool:
     """Write a move where its head still stands; the row that only it can add comes last."""
-    return await _put(session, [(move, uid)], _update_each, _insert_each)
+    return await session.run_sync(_put, [(move, uid)], _update_each, _insert_each)
 
 
 async def put_all(session: AsyncSession, kind: str, moves: Sequence[tuple[Move, str]]) -> bool:
@@ -66,28 +67,29 @@ async def put_all(session: AsyncSession, kind: str, moves: Sequence[tuple[Move, 
 
     Then the transaction is good for nothing but to be rolled back.
     """
-    return await _put(session, moves, *_BY_KIND[kind])
+    return await session.run_sync(_put, moves, *_BY_KIND[kind])
 
 
-async def _put(
-    session: AsyncSession, moves: Sequence[tuple[Move, str]], update_heads: "_UpdateHeads", insert_rows: "_InsertRows"
+def _put(
+    session: Session, moves: Sequence[tuple[Move, str]], update_heads: "_UpdateHeads", insert_rows: "_InsertRows"
 ) -> bool:
+    connection = session.connection()
     columns = _changed_columns(move for move, _ in moves)
     heads = [_guard(move.before) | _picked(codec.columns_of(move.after), columns) for move, _ in moves]
-    if await update_heads(session, columns, heads) != len(heads):
+    if update_heads(connection, columns, heads) != len(heads):
         return False
     for move, uid in moves:
         if move.signal is not None:
-            await take(session, move.signal, move.after)
-        await tell_parent(session, move.before, move.after, uid, move.at)
+            take(connection, move.signal, move.after)
+        tell_parent(connection, move.before, move.after, uid, move.at)
     noted = [
         codec.event_row(move.after, move.noted, uid, move.before.state) for move, uid in moves if move.noted is not None
     ]
     ended = [codec.attempt_row(move, move.ended) for move, _ in moves if move.ended is not None]
     if noted:
-        await insert_rows(session, INSERT_EVENT, noted)
+        insert_rows(connection, INSERT_EVENT, noted)
     if ended:
-        await insert_rows(session, _INSERT_ATTEMPT, ended)
+        insert_rows(connection, _INSERT_ATTEMPT, ended)
     return True
 
 
@@ -111,37 +113,37 @@ def _picked(row: Row, names: Names) -> Row:
 
 # --- how each database is told many rows at once
 
-_UpdateHeads = Callable[[AsyncSession, Names, Sequence[Row]], Awaitable[int]]
-_InsertRows = Callable[[AsyncSession, Insert, Sequence[Row]], Awaitable[None]]
+_UpdateHeads = Callable[[Connection, Names, Sequence[Row]], int]
+_InsertRows = Callable[[Connection, Insert, Sequence[Row]], None]
 
 
-async def _changed(session: AsyncSession, statement: Any, values: Any) -> int:
-    result = await session.execute(statement, values)
-    return result.rowcount  # type: ignore[attr-defined,no-any-return]  # the result of an UPDATE
+def _changed(connection: Connection, statement: Any, values: Any) -> int:
+    result = connection.execute(statement, values)
+    return result.rowcount
 
 
-async def _update_each(session: AsyncSession, columns: Names, rows: Sequence[Row]) -> int:
-    return await _changed(session, _fenced(FENCE, columns), rows)
+def _update_each(connection: Connection, columns: Names, rows: Sequence[Row]) -> int:
+    return _changed(connection, _fenced(FENCE, columns), rows)
 
 
-async def _update_from_json(session: AsyncSession, columns: Names, rows: Sequence[Row]) -> int:
+def _update_from_json(connection: Connection, columns: Names, rows: Sequence[Row]) -> int:
     document = _encode(
         [[value if type(value) in _AS_IS else _plain(value) for value in row.values()] for row in rows]
     ).decode()
-    return await _changed(session, _json_update(FENCE, columns), {"rows": document})
+    return _changed(connection, _json_update(FENCE, columns), {"rows": document})
 
 
-async def _update_from_arrays(session: AsyncSession, columns: Names, rows: Sequence[Row]) -> int:
-    return await _changed(session, _array_update(FENCE, columns), _arrays(rows))
+def _update_from_arrays(connection: Connection, columns: Names, rows: Sequence[Row]) -> int:
+    return _changed(connection, _array_update(FENCE, columns), _arrays(rows))
 
 
-async def _insert_each(session: AsyncSession, statement: Insert, rows: Sequence[Row]) -> None:
-    await session.execute(statement, rows)
+def _insert_each(connection: Connection, statement: Insert, rows: Sequence[Row]) -> None:
+    connection.execute(statement, rows)
 
 
-async def _insert_from_arrays(session: AsyncSession, statement: Insert, rows: Sequence[Row]) -> None:
+def _insert_from_arrays(connection: Connection, statement: Insert, rows: Sequence[Row]) -> None:
     table: Any = statement.table
-    await session.execute(_array_insert(table, tuple(rows[0])), _arrays(rows))
+    connection.execute(_array_insert(table, tuple(rows[0])), _arrays(rows))
 
 
 _BY_KIND: Final[dict[str, tuple[_UpdateHeads, _InsertRows]]] = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import event
@@ -31,9 +32,9 @@ async def connect_sqlite(*given: Any, **arguments: Any) -> "aiosqlite.Connection
 
     Its thread has a last word for the loop, which a program that ends with this error has closed by then.
     """
-    import aiosqlite  # noqa: PLC0415 - only who uses SQLite needs it
+    from awfe.persistence import handover  # noqa: PLC0415 - only who uses SQLite needs its driver
 
-    connection = aiosqlite.connect(*given, **arguments)
+    connection = handover.Connection(partial(sqlite3.connect, *given, **arguments), iter_chunk_size=1)
     thread = connection._thread  # noqa: SLF001 - it has no public name
     thread.daemon = True  # as SQLAlchemy makes those that it connects itself
     try:

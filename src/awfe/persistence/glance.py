@@ -5,17 +5,18 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain.foresight import Seen
-from awfe.persistence.lookup import compare, log_of, unsaved, with_steps
+from awfe.persistence.lookup import compare, log_until, unsaved, with_steps
+from awfe.persistence.reads import shown
 from awfe.persistence.session import Database
 
 
 async def glance(database: Database, name: str) -> Seen:
-    """Return a workflow as it stands; raises `WorkflowNotFound` or `WorkflowCorrupt`."""
+    """Return a workflow as it stands; raises `WorkflowNotFound`, or `WorkflowCorrupt` also for what can't be shown."""
 
     async def work(session: AsyncSession) -> Seen:
         head, saved = await with_steps(session, name)
-        # Another transaction may have moved it since: what is younger than the head is not looked at.
-        log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
+        log = await log_until(session, head)
+        await shown(session, head, saved, log)
         seen = Seen(head, saved, log)
         compare(head, seen.progress)
         return replace(seen, unsaved=await unsaved(session, head, seen.progress))

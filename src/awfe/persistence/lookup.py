@@ -103,6 +103,11 @@ async def log_of(session: AsyncSession, head: Head) -> list[Entry]:
     return await _log(session, head, await fetched(session, head.name, _NOTED, {"id": head.id}))
 
 
+async def log_until(session: AsyncSession, head: Head) -> list[Entry]:
+    """Return the log up to a head; another transaction may have added to it since."""
+    return [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
+
+
 async def _log(session: AsyncSession, head: Head, lines: Iterable[Sequence[Any]]) -> list[Entry]:
     ended = await fetched(session, head.name, _ENDED, {"id": head.id})
     try:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import BindParameter, Column, Select, and_, bindparam, func, null, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from awfe.domain.log import Entry
 from awfe.domain.moves import Head
 from awfe.domain.records import Event, Workflow, WorkflowSummary
 from awfe.domain.states import ACTIVE, WorkflowState
@@ -15,7 +16,7 @@ from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowCorrupt
 from awfe.persistence import codec, many, specs, views
 from awfe.persistence.gathering import Gathering
-from awfe.persistence.lookup import fetched, found, head_of, log_of, printed, still_there, with_steps
+from awfe.persistence.lookup import fetched, found, head_of, log_until, printed, still_there, with_steps
 from awfe.persistence.schema import attempt, event, step, workflow
 from awfe.persistence.session import Database
 
@@ -204,8 +205,11 @@ async def _with_steps(name: str, session: AsyncSession) -> Saved:
 
 async def _workflow(name: str, session: AsyncSession) -> Workflow:
     head, saved = await with_steps(session, name)
-    # Another transaction may have moved it since: what is younger than the head is not looked at.
-    log = [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
-    attempts = await fetched(session, name, _LAST_ATTEMPTS, {"id": head.id})
-    with codec.understanding(name, "what its steps changed"):
+    return await shown(session, head, saved, await log_until(session, head))
+
+
+async def shown(session: AsyncSession, head: Head, saved: list[StepSpec], log: list[Entry]) -> Workflow:
+    """Return a workflow as it stands, of what was read of it."""
+    attempts = await fetched(session, head.name, _LAST_ATTEMPTS, {"id": head.id})
+    with codec.understanding(head.name, "what its steps changed"):
         return views.workflow(head, saved, log, attempts, await printed(session, head))

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from awfe.domain import events, verbs
@@ -110,17 +111,17 @@ async def sent(session: AsyncSession, head: Head) -> Sent | None:
     return Sent(rows[0].id, payload)
 
 
-async def take(session: AsyncSession, signal_id: int, head: Head) -> None:
+def take(connection: Connection, signal_id: int, head: Head) -> None:
     """Take a signal, in the transaction of the move that leads to this head: so each is taken once."""
-    await session.execute(_TAKE, {"s_id": signal_id, "rev": head.rev})
+    connection.execute(_TAKE, {"s_id": signal_id, "rev": head.rev})
 
 
-async def tell_parent(session: AsyncSession, before: Head, head: Head, uid: str, now: datetime) -> None:
+def tell_parent(connection: Connection, before: Head, head: Head, uid: str, now: datetime) -> None:
     """Send the parent of a workflow what became of it; one that was deleted needs nothing."""
     if head.parent_id is None or head.state not in _TELLS_PARENT or head.state is before.state:
         return
     values = {"uid": uid, "topic": CHILD, "payload": f'"{head.state}"', "at": now}
-    await session.execute(_TELL, {**values, "parent": head.parent_id})
+    connection.execute(_TELL, {**values, "parent": head.parent_id})
 
 
 class Waits:

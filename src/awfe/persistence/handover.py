@@ -1,0 +1,117 @@
+"""SQLite in a thread of its own, to which a statement is handed over once: rows and the end of its cursor come along.
+
+A way there and back costs about as much as the statement. aiosqlite goes it for the cursor, the statement, the rows and
+the end of the cursor.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final, Self
+
+import aiosqlite
+
+# So many rows come along; of more, the rest is fetched when it is asked for.
+_MOST: Final = 256
+
+
+class Connection(aiosqlite.Connection):
+    """A connection whose cursors are made where they are used."""
+
+    def cursor(self) -> "Cursor":  # type: ignore[override]  # awaited by nobody: SQLAlchemy enters it
+        """Return a cursor; nothing is handed over yet."""
+        return Cursor(self)
+
+    async def do(self, function: Callable[..., Any], *given: Any) -> Any:
+        """Do something in the thread."""
+        return await self._execute(function, *given)  # type: ignore[no-untyped-call]  # aiosqlite's is not typed
+
+    @property
+    def driver(self) -> sqlite3.Connection:
+        """What the thread works with; raises `ValueError` when it is closed."""
+        return self._conn
+
+
+class Cursor:
+    """A cursor as SQLAlchemy's adapter uses it: it is entered, executes, is asked for rows, and is closed."""
+
+    arraysize = 1
+
+    def __init__(self, connection: Connection) -> None:
+        """Prepare it."""
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+        self._connection = connection
+        self._rows: list[Any] = []
+        self._rest: sqlite3.Cursor | None = None
+
+    async def __aenter__(self) -> Self:
+        """Enter it."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Close it."""
+        await self.close()
+
+    async def execute(self, sql: str, parameters: Any = ()) -> None:
+        """Execute a statement."""
+        await self._connection.do(self._run, "execute", sql, parameters)
+
+    async def executemany(self, sql: str, parameters: Iterable[Any]) -> None:
+        """Execute it for each of some parameters."""
+        await self._connection.do(self._run, "executemany", sql, parameters)
+
+    async def fetchone(self) -> Any:
+        """Return the next row, or None."""
+        rows = await self.fetchmany(1)
+        return rows[0] if rows else None
+
+    async def fetchmany(self, size: int | None = None) -> list[Any]:
+        """Return the next rows, at most so many."""
+        size = self.arraysize if size is None else size
+        if self._rest is not None and len(self._rows) < size:
+            await self._connection.do(self._fetch, size - len(self._rows))
+        rows, self._rows = self._rows[:size], self._rows[size:]
+        return rows
+
+    async def fetchall(self) -> list[Any]:
+        """Return all rows that are left."""
+        if self._rest is not None:
+            await self._connection.do(self._fetch, None)
+        rows, self._rows = self._rows, []
+        return rows
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Return the rows one by one."""
+        while rows := await self.fetchmany(_MOST):
+            for row in rows:
+                yield row
+
+    async def close(self) -> None:
+        """Close it, where that has not been done."""
+        if self._rest is not None:
+            await self._connection.do(self._finish)
+
+    def _run(self, how: str, sql: str, parameters: Any) -> None:
+        cursor = self._rest = self._connection.driver.cursor()
+        try:
+            getattr(cursor, how)(sql, parameters)
+            self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
+            self._fetch(_MOST if self.description else 0)
+        except BaseException:
+            self._finish()
+            raise
+
+    def _fetch(self, most: int | None) -> None:
+        assert self._rest is not None  # noqa: S101 - there is more
+        rows = self._rest.fetchall() if most is None else self._rest.fetchmany(most)
+        self._rows += rows
+        if most is None or len(rows) < most or not most:
+            # UPDATE … RETURNING knows its count when its rows are read.
+            self.rowcount = self._rest.rowcount
+            self._finish()
+
+    def _finish(self) -> None:
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.close()
