@@ -11,25 +11,25 @@ from awfe.domain.claims import Claimant
 from awfe.domain.delta import Delta
 from awfe.domain.moves import NOBODY, Ended, Head, Move
 from awfe.domain.states import StepState, WorkflowState
-from awfe.persistence.batch import put_all
+from awfe.persistence.batch import put, put_all
 from awfe.persistence.gathering import MOST
 from awfe.persistence.session import Database
 from benchmarks.figures import Figure, measuring
 from benchmarks.work import create, opened
 
 
-async def moved_alone(url: str, workflows: int, steps: int) -> Figure:
-    """Commit the ends of all steps of workflows that are claimed, so many together as the engine takes at most."""
+async def moved_alone(url: str, workflows: int, steps: int, *, together: int = MOST) -> Figure:
+    """Commit the ends of all steps of workflows that are claimed, so many together; the engine takes no more."""
     async with opened(url, "shared", 1) as engine:
         names = [f"w{n}" for n in range(workflows)]
         await create(engine, names, steps)
         database, reads = engine._database, engine._crew.reads  # noqa: SLF001 - what is under the engine is measured
         heads = [await reads.head(name) for name in names]
-        heads = await _committed(database, [_claim(head) for head in heads])
+        heads = await _committed(database, [_claim(head) for head in heads], together)
         with measuring() as figure:
             for number in range(1, steps + 1):
                 # What a step's change costs is part of it.
-                heads = await _committed(database, [_end(head, Delta.of({"n": number})) for head in heads])
+                heads = await _committed(database, [_end(head, Delta.of({"n": number})) for head in heads], together)
         for name in names:
             done = await engine.get(name)
             assert (done.state, done.context) == ("completed", {"n": steps})  # noqa: S101 - what is not done is not measured
@@ -47,11 +47,13 @@ def _end(head: Head, delta: Delta) -> Move:
     return moves.step_passed(head, ended, WorkflowState.RUNNING, 1, resumable=False)
 
 
-async def _committed(database: Database, made: list[Move]) -> list[Head]:
-    for first in range(0, len(made), MOST):
-        await database.write(partial(_put, database.kind, made[first : first + MOST]))
+async def _committed(database: Database, made: list[Move], together: int) -> list[Head]:
+    for first in range(0, len(made), together):
+        await database.write(partial(_put, database.kind, made[first : first + together]), unseen=True)
     return [move.after for move in made]
 
 
 async def _put(kind: str, made: list[Move], session: AsyncSession) -> None:
-    assert await put_all(session, kind, [(move, secrets.token_hex(16)) for move in made])  # noqa: S101 - nobody else moves them
+    submitted = [(move, secrets.token_hex(16)) for move in made]
+    done = await (put(session, *submitted[0]) if len(made) == 1 else put_all(session, kind, submitted))
+    assert done  # noqa: S101 - nobody else moves them

@@ -30,6 +30,7 @@ _LONE_10 = "one at a time, 10 steps"
 _HUNDRED = "100 at once, 10 steps, dedicated"
 _THOUSAND = "1,000 at once, 10 steps, shared"
 _BARE = "1,000 at once, their moves alone"
+_LONE_BARE = "one at a time, its moves alone"
 _BESIDE = "one step beside 999 that are busy"
 _STEPS = {n: f"{n:,} steps per workflow" for n in (10, 100, 1_000, 10_000)}
 _CONTEXTS = {1_000: "context of 1 KB", 100_000: "context of 100 KB", 1_000_000: "context of 1 MB"}
@@ -49,6 +50,7 @@ _SPEED = [
     Measure(_HUNDRED, work.at_once, {"workflows": 100, "steps": 10, "locks": "dedicated"}),
     Measure(_THOUSAND, work.at_once, {"workflows": 1_000, "steps": 10, "locks": "shared"}),
     Measure(_BARE, bare.moved_alone, {"workflows": 1_000, "steps": 10}),
+    Measure(_LONE_BARE, bare.moved_alone, {"workflows": 10, "steps": 100, "together": 1}),
 ]
 _GROWTH = [
     Measure(_STEPS[10], work.one_at_a_time, {"workflows": 100, "steps": 10}),
@@ -93,6 +95,7 @@ RATIOS = [
     Ratio("100 at once ÷ raw commits", _HUNDRED, RAW, {"mysql": 4}),
     Ratio("1,000 at once ÷ raw commits", _THOUSAND, RAW, {"mysql": 6, "postgresql": 7, "sqlite": 4}),
     Ratio("1,000 at once, moves alone ÷ raw commits", _BARE, RAW),
+    Ratio("one at a time, moves alone ÷ raw commits", _LONE_BARE, RAW),
     Ratio("1,000 at once ÷ DBOS", _THOUSAND, _DBOS_MANY, {"postgresql": 60}),
     Ratio("one at a time ÷ DBOS", _LONE_10, _DBOS, {"postgresql": 6}),
     Ratio("start ÷ DBOS, in time", _EXISTING, _DBOS_START, {"sqlite": 0.9}, "start_ms", at_most=True),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from awfe import BaseStep, Context, Engine, Handle, StepError, WorkflowHalted, step
-from awfe.persistence import session
+from awfe.persistence import greeting, session
 from awfe.testing.invariants import violations
 from awfe.testing.proxy import Fault, Proxy, Strike
 from tests.conformance.conftest import QUICK
@@ -39,7 +39,7 @@ def world() -> World:
 def end_idle_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server end a transaction that is idle for a second, not for a minute, in engines opened from now on."""
     for name in ("_MYSQL_SESSION", "_POSTGRESQL_SESSION"):
-        monkeypatch.setattr(session, name, getattr(session, name).replace("= 60", "= 1").replace("'60s'", "'1s'"))
+        monkeypatch.setattr(greeting, name, getattr(greeting, name).replace("= 60", "= 1").replace("'60s'", "'1s'"))
 
 
 def give_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:

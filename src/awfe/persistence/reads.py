@@ -91,8 +91,8 @@ class Reads:
 
     async def _at_once(self, one: One[T], several: Several[T], names: Sequence[str]) -> Sequence[T | None]:
         if len(names) == 1:
-            return [await self._database.read(partial(one, names[0]), 0)]
-        return await self._database.read(partial(several, names), 0)
+            return [await self._database.read(partial(one, names[0]), 0, unseen=True)]
+        return await self._database.read(partial(several, names), 0, unseen=True)
 
     async def close(self) -> None:
         """Return when nothing is being read any more, also for those who were cancelled."""

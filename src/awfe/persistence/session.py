@@ -3,21 +3,20 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from awfe import urls
 from awfe.errors import AwfeError, ConfigError, StoreUnavailable
 from awfe.persistence import faults, opening, schema
 from awfe.persistence.closing import KnownSession, SQLiteConnection, close_for_certain, connect_sqlite, cut
+from awfe.persistence.greeting import begin, prepared
 from awfe.settings import Settings
 from awfe.shielding import cut_once, to_the_end
 
@@ -29,18 +28,8 @@ Kind = Literal["sqlite", "mysql", "postgresql"]
 _TRANSACTION_LIMIT: Final = 60.0
 _LEAST_LIMIT: Final = 15.0
 _CONNECT_LIMIT: Final = 10
-# What a partitioned client leaves open is ended by the server, not after hours.
-_IDLE_LIMIT: Final = 60
 _GIVEN_BACK: Final = 0.002
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
-
-_MYSQL_SESSION: Final = (
-    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 10 "
-    f"/*M!100600 , idle_transaction_timeout = {_IDLE_LIMIT} */"
-)
-_POSTGRESQL_SESSION: Final = f"SET idle_in_transaction_session_timeout = '{_IDLE_LIMIT}s'; SET lock_timeout = '10s'"
-_SQLITE_SESSION: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 10000")
-
 
 _CONNECT_ARGS: Final[Mapping[str, dict[str, Any]]] = {
     "mysql": {"connect_timeout": _CONNECT_LIMIT, "charset": "utf8mb4"},
@@ -103,9 +92,9 @@ class Database:
         isolation = {} if self.kind == "sqlite" else {"isolation_level": "READ COMMITTED"}
         engine = self.make_engine(size, **isolation)
         self._engine = engine
-        event.listen(engine.sync_engine, "connect", _prepare(self.kind))
+        event.listen(engine.sync_engine, "connect", prepared(self.kind))
         if self.kind == "sqlite":
-            event.listen(engine.sync_engine, "begin", _begin)
+            event.listen(engine.sync_engine, "begin", begin)
         self._reading = engine.execution_options(awfe_reads=True)
         self._line = asyncio.Semaphore(size)
 
@@ -175,16 +164,17 @@ class Database:
         assert self._engine is not None  # noqa: S101 - awfe.Engine refuses verbs before open() and after close()
         return self._engine
 
-    async def write(self, work: Work[T], retry_for: float | None = None) -> T:
+    async def write(self, work: Work[T], retry_for: float | None = None, *, unseen: bool = False) -> T:
         """Do a transaction, again as a whole after an error that may pass; raises `StoreUnavailable` in the end.
 
-        `work` may be done several times and even after it was committed: it must find that out by itself.
+        `work` may be done several times and even after it was committed: it must find that out by itself. `unseen`:
+        this is awaited by a task that nobody cancels.
         """
-        return await self.retried(lambda: self._transaction(work), retry_for, self._line)
+        return await self.retried(lambda: self._transaction(work), retry_for, self._line, unseen=unseen)
 
-    async def read(self, work: Work[T], retry_for: float | None = None) -> T:
+    async def read(self, work: Work[T], retry_for: float | None = None, *, unseen: bool = False) -> T:
         """Do a transaction that only reads."""
-        return await self.retried(lambda: self._look(work), retry_for, self._line)
+        return await self.retried(lambda: self._look(work), retry_for, self._line, unseen=unseen)
 
     async def _transaction(self, work: Work[T]) -> T:
         async with self._session(self.engine) as session:
@@ -230,6 +220,7 @@ class Database:
         line: asyncio.Semaphore | None = None,
         *,
         may_last: bool = False,
+        unseen: bool = False,
     ) -> T:
         """Do something with the database, again after an error that may pass; raises `StoreUnavailable` in the end.
 
@@ -246,10 +237,10 @@ class Database:
                 async with line or nullcontext():
                     began = time.monotonic()
                     patience = min(_TRANSACTION_LIMIT, max(retry_for - waited, _LEAST_LIMIT))
-                    async with asyncio.timeout(None if may_last else patience):
-                        # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the
-                        # file locked; so there a cancellation is delivered when the transaction is over.
-                        return await (to_the_end(once()) if self.kind == "sqlite" else cut_once(once()))
+                    # On SQLite the end of a transaction that takes too long is awaited all the same.
+                    lasts = may_last or (unseen and self.kind == "sqlite")
+                    async with asyncio.timeout(None if lasts else patience):
+                        return await (once() if unseen else self._shielded(once()))
             except Exception as error:
                 if not faults.is_foreign(error):
                     raise
@@ -268,30 +259,13 @@ class Database:
             waited += slept
             pause = min(pause * 2, _LONGEST_PAUSE)
 
+    def _shielded(self, once: Awaitable[T]) -> Coroutine[Any, Any, T]:
+        # On SQLite a cursor that a traceback still holds keeps a cut-off transaction open, and the file locked; so
+        # there a cancellation is delivered when the transaction is over.
+        return to_the_end(once) if self.kind == "sqlite" else cut_once(once)
+
     def _refused(self, error: Exception) -> AwfeError:
         if faults.is_rejected(error):
             msg = f"{self}: refused for user {self.url.username!r} at host {self.url.host!r}: {faults.brief(error)}"
             return ConfigError(msg)
         return StoreUnavailable(f"{self}: {faults.brief(error)}")
-
-
-def _begin(connection: Any) -> None:
-    """Begin on SQLite: a writer takes its lock at once, since one that only wants it later can fail in the middle."""
-    reads = connection.get_execution_options().get("awfe_reads")
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _prepare(kind: Kind) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
-    def prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
-        if kind == "postgresql":
-            # As one simple query, outside any transaction: within one it would be rolled back.
-            connection.run_async(lambda driver: driver.execute(_POSTGRESQL_SESSION))
-            return
-        if kind == "sqlite":
-            connection.isolation_level = None
-        cursor = connection.cursor()
-        for statement in _SQLITE_SESSION if kind == "sqlite" else (_MYSQL_SESSION,):
-            cursor.execute(statement)
-        cursor.close()
-
-    return prepare

@@ -51,7 +51,7 @@ class Writer:
         await self._gathering.close()
 
     async def _together(self, batch: Sequence[Submitted]) -> Sequence[Head | LockLost]:
-        return await self._database.write(partial(self._put, batch), 0)
+        return await self._database.write(partial(self._put, batch), 0, unseen=True)
 
     async def _put(self, batch: Sequence[Submitted], session: AsyncSession) -> Sequence[Head | LockLost]:
         if len(batch) > 1:

@@ -123,7 +123,7 @@ class Writes:
         return await self._change(name, make, uid, workflow_id, made=made)
 
     async def _glance(self, ids: Sequence[int]) -> Sequence[tuple[Head, Progress] | None]:
-        return await self._database.read(partial(glanced, ids), 0)
+        return await self._database.read(partial(glanced, ids), 0, unseen=True)
 
     async def close(self) -> None:
         """Return when nothing is on its way any more, also of what those asked for who were cancelled."""
