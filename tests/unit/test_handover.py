@@ -1,6 +1,8 @@
 """SQLite's thread gets a statement once, and rows come back however many they are."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,50 @@ async def test_a_statement_is_handed_over_once(connection: AsyncConnection, done
     assert (await connection.execute(text("UPDATE t SET x = x + 10"))).rowcount == 2
     await connection.execute(text("INSERT INTO t VALUES (:x)"), [{"x": 21}, {"x": 22}])
     assert done == ["_run"] * 3
+
+
+async def test_a_transaction_begins_with_its_first_statement(
+    connection: AsyncConnection, done: list[str], tmp_path: Path
+) -> None:
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, Connection)
+    await driver.execute("ROLLBACK") if driver.in_transaction else None
+    driver.isolation_level = None
+    driver.begin("BEGIN IMMEDIATE")
+    assert not driver.in_transaction
+    await connection.execute(text("SELECT x FROM t"))
+    assert driver.in_transaction
+    assert done == ["_run"]
+    with closing(sqlite3.connect(tmp_path / "x.db", timeout=0)) as other, pytest.raises(sqlite3.OperationalError):
+        other.execute("BEGIN IMMEDIATE")
+
+
+async def test_what_could_not_begin_is_not_done_outside_a_transaction(
+    connection: AsyncConnection, tmp_path: Path
+) -> None:
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, Connection)
+    driver.isolation_level = None
+    await connection.execute(text("PRAGMA busy_timeout = 0"))
+    driver.begin("BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            with pytest.raises(OperationalError, match="locked"):
+                await connection.execute(text("SELECT x FROM t"))
+    await connection.execute(text("SELECT x FROM t"))
+    assert driver.in_transaction
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+async def test_what_ends_before_its_first_statement_never_began(connection: AsyncConnection, end: str) -> None:
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, Connection)
+    driver.isolation_level = None
+    driver.begin("BEGIN IMMEDIATE")
+    await getattr(driver, end)()
+    await connection.execute(text("SELECT x FROM t"))
+    assert not driver.in_transaction
 
 
 async def test_of_a_returning_statement_the_count_is_known(connection: AsyncConnection) -> None:

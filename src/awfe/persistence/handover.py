@@ -1,7 +1,7 @@
 """SQLite in a thread of its own, to which a statement is handed over once: rows and the end of its cursor come along.
 
 A way there and back costs about as much as the statement. aiosqlite goes it for the cursor, the statement, the rows and
-the end of the cursor.
+the end of the cursor. A BEGIN goes with the first statement of its transaction.
 """
 
 import sqlite3
@@ -17,17 +17,44 @@ _MOST: Final = 256
 class Connection(aiosqlite.Connection):
     """A connection whose cursors are made where they are used."""
 
+    _begin = ""
+
     def cursor(self) -> "Cursor":  # type: ignore[override]  # awaited by nobody: SQLAlchemy enters it
         """Return a cursor; nothing is handed over yet."""
         return Cursor(self)
+
+    def begin(self, how: str) -> None:
+        """Begin a transaction so, as soon as there is a statement for it."""
+        self._begin = how
+
+    def begins(self) -> str:
+        """Return how the statement that is handed over now has to begin its transaction, or nothing."""
+        begin, self._begin = self._begin, ""
+        return begin
+
+    async def commit(self) -> None:
+        """Commit, where something was begun."""
+        self._begin = ""
+        await super().commit()
+
+    async def rollback(self) -> None:
+        """Roll back, where something was begun."""
+        self._begin = ""
+        await super().rollback()
 
     async def do(self, function: Callable[..., Any], *given: Any) -> Any:
         """Do something in the thread."""
         return await self._execute(function, *given)  # type: ignore[no-untyped-call]  # aiosqlite's is not typed
 
-    @property
-    def driver(self) -> sqlite3.Connection:
-        """What the thread works with; raises `ValueError` when it is closed."""
+    def within(self, begin: str) -> sqlite3.Connection:
+        """Begin, and return what the thread works with; raises `ValueError` when it is closed."""
+        if begin:
+            try:
+                self._conn.execute(begin)
+            except sqlite3.Error:
+                # Whoever goes on all the same must not do so outside a transaction.
+                self._begin = begin
+                raise
         return self._conn
 
 
@@ -55,11 +82,11 @@ class Cursor:
 
     async def execute(self, sql: str, parameters: Any = ()) -> None:
         """Execute a statement."""
-        await self._connection.do(self._run, "execute", sql, parameters)
+        await self._connection.do(self._run, self._connection.begins(), "execute", sql, parameters)
 
     async def executemany(self, sql: str, parameters: Iterable[Any]) -> None:
         """Execute it for each of some parameters."""
-        await self._connection.do(self._run, "executemany", sql, parameters)
+        await self._connection.do(self._run, self._connection.begins(), "executemany", sql, parameters)
 
     async def fetchone(self) -> Any:
         """Return the next row, or None."""
@@ -92,8 +119,8 @@ class Cursor:
         if self._rest is not None:
             await self._connection.do(self._finish)
 
-    def _run(self, how: str, sql: str, parameters: Any) -> None:
-        cursor = self._rest = self._connection.driver.cursor()
+    def _run(self, begin: str, how: str, sql: str, parameters: Any) -> None:
+        cursor = self._rest = self._connection.within(begin).cursor()
         try:
             getattr(cursor, how)(sql, parameters)
             self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
