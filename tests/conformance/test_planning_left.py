@@ -4,6 +4,7 @@ import pytest
 
 from awfe import Engine, ErrorState, StepError, WorkflowCorrupt, WorkflowNotFound, WorkflowStopped
 from awfe.domain.moves import Head
+from awfe.testing import crash
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.helpers import ORPHAN
 from tests.conformance.steps import Hold, Note, World
@@ -94,3 +95,21 @@ async def test_steps_that_can_not_be_understood(engine: Engine, world: World, da
             await engine.plan("w", verb)
         with pytest.raises(WorkflowCorrupt, match=r"awfe_step\.policies of step 1"):
             await getattr(engine, verb)("w")
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize("broken", ["output = CAST(x'ff' AS TEXT)", "changes = '{'"])
+async def test_what_cannot_be_understood_and_whose_runner_is_gone(
+    engine: Engine, open_engine: OpenEngine, database: Database, world: World, broken: str
+) -> None:
+    await engine.create_workflow("w", {}, [Note("one"), Hold("two")])
+    await engine.start("w")
+    await world.entered["two"].wait()
+    await crash(engine)
+    await database.execute(f"UPDATE awfe_attempt SET {broken}")
+    other = await open_engine()
+    plan = await other.plan("w", "delete")
+    assert (plan.allowed, plan.state, plan.leads_to) == (True, "running", None)
+    with pytest.raises(WorkflowCorrupt):
+        await other.plan("w", "run")
+    await other.delete("w")

@@ -9,16 +9,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from awfe import (
-    Context,
-    Engine,
-    Sleep,
-    StepError,
-    StepTimeout,
-    StoreUnavailable,
-    WorkflowHalted,
-    WorkflowState,
-)
+from awfe import Context, Engine, Sleep, StepError, StepTimeout, StoreUnavailable, WorkflowHalted, WorkflowState
 from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.steps import Note, World
 from tests.conformance.transactional_steps import (
@@ -286,3 +277,18 @@ async def test_a_step_can_not_wait_in_its_transaction(engine: Engine, database: 
     with pytest.raises(StepError, match="a transactional step can't wait"):
         await engine.run("w")
     assert await paid(database) == []
+
+
+async def test_one_that_the_step_has_ended_is_not_done_again(engine: Engine, database: Database, world: World) -> None:
+    async def end(_ctx: Context, session: AsyncSession) -> None:
+        world.calls.append("end")
+        connection = await session.connection()
+        await connection.rollback()
+        for again in (lambda: session.execute(PAY, {"name": "one"}), connection.commit):
+            with suppress(Exception):
+                await again()
+
+    await engine.create_workflow("w", {}, [doing(end)])
+    with pytest.raises(StepError, match="has ended its transaction"):
+        await engine.run("w")
+    assert (world.calls.count("end"), await paid(database)) == (1, [])

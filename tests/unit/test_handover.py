@@ -1,5 +1,6 @@
 """SQLite's thread gets a statement once, and rows come back however many they are."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -137,6 +138,26 @@ async def test_its_own_cursor_is_as_aiosqlites(connection: AsyncConnection) -> N
         await cursor.execute("SELECT x FROM t")
         assert [row async for row in cursor] == [(1,), (2,)]
         assert (await cursor.fetchmany(), await cursor.fetchall()) == ([], [])
+        await cursor.execute("SELECT 1")
+        await cursor.execute("SELECT ?", (2,))
+        assert await cursor.fetchall() == [(2,)], "what was not fetched of another statement is gone"
+        await cursor.execute("SELECT 1")
+        await cursor.executescript("CREATE TABLE u (x INTEGER); DROP TABLE t")
+        assert (cursor.description, await cursor.fetchone()) == (None, None)
+    cursor = await driver.cursor()
+    await cursor.execute("SELECT 1")
+    await cursor.close()
+    assert await cursor.fetchone() is None
+
+
+async def test_who_is_cancelled_while_rows_are_fetched_may_ask_again(connection: AsyncConnection) -> None:
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, Connection)
+    cursor = await driver.cursor().execute(NUMBERS.text)
+    task = asyncio.create_task(cursor.fetchall())
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await cursor.fetchall() == list(zip(range(1, MANY + 1), strict=True))
 
 
 async def test_on_a_closed_connection_it_is_refused(connection: AsyncConnection) -> None:

@@ -43,6 +43,12 @@ def test_closing_in_the_middle_unlocks_the_file(
     del cursor
 
 
+def test_closing_twice_is_closing_once() -> None:
+    connection = sqlite3.connect(":memory:", factory=SQLiteConnection)
+    connection.close()
+    connection.close()
+
+
 async def test_a_connection_that_failed_leaves_no_thread(tmp_path: Path) -> None:
     """Its last word for the loop would be a traceback in a program that has closed the loop by then."""
     before = set(threading.enumerate())

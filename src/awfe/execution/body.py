@@ -83,6 +83,8 @@ class Body:
         return None
 
     def _ended(self, _task: object) -> None:
+        self._on_end()
+        del self._on_end
         if not self._begun:
             # It was cancelled before its first line, and nobody awaits it any more.
             self.led.close()
@@ -93,8 +95,6 @@ class Body:
         self.left_alone = False
         for shield in tuple(self.shielding):
             shield.shield = False
-        self._on_end()
-        del self._on_end
 
 
 class _Led(Coroutine[Any, Any, None], Generator[Any, Any, None]):

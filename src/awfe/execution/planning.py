@@ -62,8 +62,10 @@ class Planner:
     async def plan(self, name: str, verb: str, arguments: Mapping[str, Any]) -> Plan:
         """Return what a verb would do with these arguments, or why not."""
         decide, arguments = self._bound(verb, arguments)
+        # Of one that can't be understood its head will do to delete it.
+        whole = verb != "delete"
         try:
-            seen = now = await self._look(name, whole=verb != "delete")
+            seen = now = await self._look(name, whole=whole)
         except WorkflowCorrupt:
             if verb == "delete" and await self._recovery.is_gone(await self._crew.reads.remains(name)):
                 return Plan(name, verb, None, None, allowed=True)
@@ -71,7 +73,7 @@ class Planner:
         try:
             by = checks.by(arguments.pop("actor", None), arguments.pop("reason", arguments.pop("comment", None)))
             if verb not in _UNSETTLED and self._steering.control.get(name) is None:
-                seen, now = await self._settled(seen)
+                seen, now = await self._settled(seen, whole=whole)
             forecast = decide(now, by, **arguments)
         except (WorkflowNotFound, WorkflowCorrupt):
             raise
@@ -96,9 +98,11 @@ class Planner:
         return decide, dict(arguments)
 
     async def _look(self, name: str, *, whole: bool) -> Seen:
-        """Read a workflow; not `whole`: of one that can't be understood its head will do."""
         await self._steering.leaving(name)
         await self._steering.begun(name)
+        return await self._read(name, whole=whole)
+
+    async def _read(self, name: str, *, whole: bool) -> Seen:
         try:
             return await glance(self._database, name)
         except WorkflowCorrupt:
@@ -106,12 +110,12 @@ class Planner:
                 raise
             return Seen(await self._crew.reads.head(name), (), ())
 
-    async def _settled(self, seen: Seen) -> tuple[Seen, Seen]:
+    async def _settled(self, seen: Seen, *, whole: bool) -> tuple[Seen, Seen]:
         """Return a workflow as it is, and as it would be brought to rest first when its runner is gone."""
         if seen.head.owner is None or await self._recovery.is_alive(seen.head):
             return seen, seen
         await asyncio.sleep(self._crew.settings.takeover_delay)
-        now = await glance(self._database, seen.head.name)
+        now = await self._read(seen.head.name, whole=whole)
         if not await self._recovery.still_gone(seen.head, now.head):
             return now, now
         return now, now.after(self._laid_to_rest(now))

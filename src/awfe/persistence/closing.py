@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,9 +22,10 @@ class SQLiteConnection(sqlite3.Connection):
     """Rolls back before it closes: else a cursor that a traceback still holds keeps the file locked."""
 
     def close(self) -> None:
-        """Roll back and close."""
-        if self.in_transaction:
-            self.rollback()
+        """Roll back and close; one that is closed already stays so."""
+        with suppress(sqlite3.ProgrammingError):
+            if self.in_transaction:
+                self.rollback()
         super().close()
 
 
@@ -34,7 +36,7 @@ async def connect_sqlite(*given: Any, **arguments: Any) -> "aiosqlite.Connection
     """
     from awfe.persistence import handover  # noqa: PLC0415 - only who uses SQLite needs its driver
 
-    connection = handover.Connection(partial(sqlite3.connect, *given, **arguments), iter_chunk_size=1)
+    connection = handover.Connection(partial(sqlite3.connect, *given, **arguments), iter_chunk_size=64)
     thread = connection._thread  # noqa: SLF001 - it has no public name
     thread.daemon = True  # as SQLAlchemy makes those that it connects itself
     try:

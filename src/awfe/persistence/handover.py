@@ -5,7 +5,7 @@ the end of the cursor. A BEGIN goes with the first statement of its transaction.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from typing import Any, Final, Self
 
 import aiosqlite
@@ -19,7 +19,7 @@ class Connection(aiosqlite.Connection):
 
     _begin = ""
 
-    def cursor(self) -> "Cursor":  # type: ignore[override]  # awaited by nobody: SQLAlchemy enters it
+    def cursor(self) -> "Cursor":  # type: ignore[override]  # aiosqlite's is a coroutine; this can be awaited
         """Return a cursor; nothing is handed over yet."""
         return Cursor(self)
 
@@ -59,18 +59,25 @@ class Connection(aiosqlite.Connection):
 
 
 class Cursor:
-    """A cursor as SQLAlchemy's adapter uses it: it is entered, executes, is asked for rows, and is closed."""
+    """A cursor as SQLAlchemy's adapter uses it, and as a step may that has got to the driver: as aiosqlite's own."""
 
     arraysize = 1
 
     def __init__(self, connection: Connection) -> None:
         """Prepare it."""
+        self.connection = connection
+        self._rest: sqlite3.Cursor | None = None
+        self._forget()
+
+    def _forget(self) -> None:
         self.description: Any = None
         self.rowcount = -1
         self.lastrowid: int | None = None
-        self._connection = connection
         self._rows: list[Any] = []
-        self._rest: sqlite3.Cursor | None = None
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        """Return it."""
+        return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Self:
         """Enter it."""
@@ -80,13 +87,17 @@ class Cursor:
         """Close it."""
         await self.close()
 
-    async def execute(self, sql: str, parameters: Any = ()) -> None:
+    async def execute(self, sql: str, parameters: Any = None) -> Self:
         """Execute a statement."""
-        await self._connection.do(self._run, self._connection.begins(), "execute", sql, parameters)
+        return await self._hand_over("execute", sql, () if parameters is None else parameters)
 
-    async def executemany(self, sql: str, parameters: Iterable[Any]) -> None:
+    async def executemany(self, sql: str, parameters: Iterable[Any]) -> Self:
         """Execute it for each of some parameters."""
-        await self._connection.do(self._run, self._connection.begins(), "executemany", sql, parameters)
+        return await self._hand_over("executemany", sql, parameters)
+
+    async def executescript(self, sql: str) -> Self:
+        """Execute some statements; sqlite3 commits before them."""
+        return await self._hand_over("executescript", sql)
 
     async def fetchone(self) -> Any:
         """Return the next row, or None."""
@@ -97,14 +108,14 @@ class Cursor:
         """Return the next rows, at most so many."""
         size = self.arraysize if size is None else size
         if self._rest is not None and len(self._rows) < size:
-            await self._connection.do(self._fetch, size - len(self._rows))
+            await self.connection.do(self._fetch, size - len(self._rows))
         rows, self._rows = self._rows[:size], self._rows[size:]
         return rows
 
     async def fetchall(self) -> list[Any]:
         """Return all rows that are left."""
         if self._rest is not None:
-            await self._connection.do(self._fetch, None)
+            await self.connection.do(self._fetch, None)
         rows, self._rows = self._rows, []
         return rows
 
@@ -115,14 +126,21 @@ class Cursor:
                 yield row
 
     async def close(self) -> None:
-        """Close it, where that has not been done."""
+        """Close it; rows that are left are gone."""
+        self._rows = []
         if self._rest is not None:
-            await self._connection.do(self._finish)
+            await self.connection.do(self._finish)
 
-    def _run(self, begin: str, how: str, sql: str, parameters: Any) -> None:
-        cursor = self._rest = self._connection.within(begin).cursor()
+    async def _hand_over(self, how: str, *given: Any) -> Self:
+        await self.connection.do(self._run, self.connection.begins(), how, *given)
+        return self
+
+    def _run(self, begin: str, how: str, *given: Any) -> None:
+        self._finish()
+        self._forget()
+        cursor = self._rest = self.connection.within(begin).cursor()
         try:
-            getattr(cursor, how)(sql, parameters)
+            getattr(cursor, how)(*given)
             self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
             self._fetch(_MOST if self.description else 0)
         except BaseException:
@@ -130,7 +148,9 @@ class Cursor:
             raise
 
     def _fetch(self, most: int | None) -> None:
-        assert self._rest is not None  # noqa: S101 - there is more
+        if self._rest is None:
+            # Who was cancelled while it was being fetched asks once more.
+            return
         rows = self._rest.fetchall() if most is None else self._rest.fetchmany(most)
         self._rows += rows
         if most is None or len(rows) < most or not most:

@@ -121,6 +121,8 @@ class Transaction:
         What it raises is the step's own error.
         """
         await self.session.flush()
+        if not self._begun.is_active and (self._connection is None or not self._connection.invalidated):
+            raise InvalidInput(_ENDED)
         try:
             await self._database.retried(self._look, 0)
         except StoreUnavailable as refused:
@@ -132,8 +134,6 @@ class Transaction:
                     self._errors.append(each)
                     raise each from None
             raise InvalidInput(_ENDED if swallowed is error else _SWALLOWED) from swallowed
-        if not self._begun.is_active:
-            raise InvalidInput(_ENDED)
         self._is_sound = True
 
     async def _look(self) -> None:
