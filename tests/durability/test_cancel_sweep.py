@@ -27,8 +27,6 @@ from tests.durability.cancel_ways import (
     shut_down,
 )
 
-pytestmark = pytest.mark.unmeasured
-
 LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 SETTINGS: dict[str, Any] = {
     "poll_interval": 0.1,
