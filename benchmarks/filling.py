@@ -9,6 +9,8 @@ from awfe import Engine
 from awfe.persistence.schema import attempt, event, step, workflow
 
 _AT_ONCE = 5_000
+# What the server would do meanwhile in the background; tables that have been full for long have it behind them.
+_SETTLE = {"postgresql": ("VACUUM ANALYZE", "CHECKPOINT")}
 
 
 async def fill(engine: Engine, name: str, count: int) -> None:
@@ -37,3 +39,7 @@ async def fill(engine: Engine, name: str, count: int) -> None:
                 if table is event:
                     copies = [{**copy, "uid": secrets.token_hex(16)} for copy in copies]
                 await connection.execute(insert(table), copies)
+    for statement in _SETTLE.get(engine._database.kind, ()):  # noqa: SLF001 - see above
+        async with engine._database.engine.connect() as connection:  # noqa: SLF001 - see above
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.exec_driver_sql(statement)
