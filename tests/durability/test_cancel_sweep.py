@@ -27,6 +27,8 @@ from tests.durability.cancel_ways import (
     shut_down,
 )
 
+pytestmark = pytest.mark.long
+
 LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 SETTINGS: dict[str, Any] = {
     "poll_interval": 0.1,

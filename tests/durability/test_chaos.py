@@ -64,6 +64,7 @@ def passed(report: Report, goals: dict[str, int]) -> None:
     assert len({verb for verb, what in report.verbs if what == "done"}) > 5
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300 * LONG)
 @pytest.mark.parametrize("name", DIALECTS, ids=str.upper)
 async def test_nothing_is_lost_missing_or_done_twice(request: pytest.FixtureRequest, name: str, seed: int) -> None:
@@ -90,12 +91,14 @@ async def found_out(plan: Plan) -> Report:
 FREEZING = {**PACE, "kills": (2.0, 4.0), "stops": (0.2, 0.5)}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_without_the_fence_the_checker_bites(database: Database, seed: int) -> None:
     """A control: what a runner writes is conditional on nothing but the workflow."""
     await found_out(Plan(url=database.url, seed=seed, seconds=120, guards=(), until_violation=True))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.databases("mysql", "postgresql")
 async def test_without_the_token_a_frozen_runner_is_found_out(database: Database, seed: int) -> None:

@@ -22,6 +22,8 @@ from tests.conformance.transactional_steps import Pay, make_table, paid
 from tests.databases import Database
 from tests.durability.two_engines import asked_again
 
+pytestmark = pytest.mark.long
+
 # asyncpg does not look at the end of a connection over which it asked to cancel a statement.
 FORGOTTEN = "unexpected connection_lost() call"
 HELD = (Fault.LATE, Fault.HOLD_REQUEST)

@@ -11,6 +11,8 @@ from tests.durability.sweep_opening import OpeningSweep
 from tests.durability.sweep_points import LONG, PLACES, Forks, chosen, crash_sweep
 from tests.durability.sweep_settings import LOCKS
 
+pytestmark = pytest.mark.long
+
 # Of so many tests one has its turn in a run of all.
 RUNS = 1 if LONG else 4
 

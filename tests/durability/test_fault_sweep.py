@@ -15,6 +15,8 @@ from tests.durability.sweep_points import LONG, PLACES
 from tests.durability.sweep_settings import LOCKS
 from tests.durability.test_commit_ambiguity import FORGOTTEN
 
+pytestmark = pytest.mark.long
+
 # How many cases of each scenario, on each database.
 COUNT = {"dedicated": 6, "shared": 3, "lease": 3, "none": 24, "made": 12}
 

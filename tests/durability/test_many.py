@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from awfe import BaseStep, Context, Engine, Handle, WorkflowState
 from tests.servers import REQUIRE_ALL, MySQL
 
+pytestmark = pytest.mark.long
+
 MANY = 5_000
 DEFAULT_MAX_CONNECTIONS = 151
 POOL = 8

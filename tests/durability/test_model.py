@@ -20,6 +20,8 @@ from tests.durability.machine import NAMES
 from tests.durability.model_values import Deed, Values
 from tests.durability.verbs import Verbs
 
+pytestmark = pytest.mark.long
+
 LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 EXAMPLES = 2000 if LONG else 200
 # Two processes share them: no other test takes as long.

@@ -24,6 +24,8 @@ from awfe.settings import LOCKS
 from tests.conformance.conftest import QUICK
 from tests.databases import Database
 
+pytestmark = pytest.mark.long
+
 # One session of shared locks holds those of all workflows of its engine, so each of its kills is a blip of its own.
 KILLS = {"dedicated": 200, "shared": 200 if os.environ.get("AWFE_TEST_LONG") == "1" else 24, "lease": 200}
 WORKFLOWS = 20
