@@ -89,6 +89,8 @@ async def _waits_on_postgresql(database: Database) -> bool:
 async def _waits_on_mysql(database: Database) -> bool:
     # information_schema.innodb_trx shows what it has shown before, for as long as anybody keeps looking.
     ((_, _, told),) = await database.execute("SHOW ENGINE INNODB STATUS")
-    waiting = set(map(int, re.findall(r"LOCK WAIT.*?thread id (\d+)", told, re.DOTALL)))
+    # Before its transactions it may tell of a deadlock that was.
+    _, _, now = told.partition("\nTRANSACTIONS\n")
+    waiting = set(map(int, re.findall(r"LOCK WAIT.*?thread id (\d+)", now, re.DOTALL)))
     here = await database.execute("SELECT id FROM information_schema.processlist WHERE db = DATABASE()")
     return not waiting.isdisjoint(session for (session,) in here)

@@ -59,7 +59,6 @@ async def test_a_transaction_begins_with_its_first_statement(
 ) -> None:
     driver = (await connection.get_raw_connection()).driver_connection
     assert isinstance(driver, Connection)
-    await driver.execute("ROLLBACK") if driver.in_transaction else None
     driver.isolation_level = None
     driver.begin("BEGIN IMMEDIATE")
     assert not driver.in_transaction
@@ -117,18 +116,28 @@ async def test_rows_are_streamed(connection: AsyncConnection) -> None:
 
 
 async def test_who_has_seen_enough_leaves_no_cursor(connection: AsyncConnection) -> None:
-    async with connection.stream(NUMBERS) as result:
-        assert await result.fetchone() == (1,)
-    # With a cursor that still reads it could not be dropped.
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, Connection)
+    cursor = await driver.cursor().execute(f"SELECT t.x FROM t, ({NUMBERS.text})")
+    assert await cursor.fetchone() == (1,)
+    # While a cursor still reads it can't be dropped.
+    with pytest.raises(OperationalError, match="locked"):
+        await connection.execute(text("DROP TABLE t"))
+    await cursor.close()
     await connection.execute(text("DROP TABLE t"))
 
 
 async def test_a_statement_that_fails_leaves_no_cursor(connection: AsyncConnection) -> None:
-    with pytest.raises(IntegrityError) as kept:
+    with pytest.raises(IntegrityError):
         await connection.execute(text("INSERT INTO t VALUES (1)"))
     await connection.rollback()
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, Connection)
+    cursor = driver.cursor()
+    with pytest.raises(sqlite3.OperationalError, match="decode"):
+        await cursor.execute("SELECT CASE x WHEN 1 THEN 'a' ELSE CAST(x'ff' AS TEXT) END FROM t")
     await connection.execute(text("DROP TABLE t"))
-    assert kept.value.__traceback__ is not None
+    assert cursor.description is not None, "it lives on, and reads no more"
 
 
 async def test_its_own_cursor_is_as_aiosqlites(connection: AsyncConnection) -> None:

@@ -27,7 +27,10 @@ class Body:
         on_block: Callable[[float], None],
         on_end: Callable[[], None],
     ) -> None:
-        """Begin; `on_block` is told for how many seconds the loop was blocked, each time that was too long."""
+        """Begin; `on_block` is told for how many seconds the loop was blocked, each time that was too long.
+
+        `on_end` is called once, when the task is done.
+        """
         self.on_block = on_block
         self._on_end = on_end
         self.left_alone = False

@@ -67,7 +67,7 @@ class Planner:
         try:
             seen = now = await self._look(name, whole=whole)
         except WorkflowCorrupt:
-            if verb == "delete" and await self._recovery.is_gone(await self._crew.reads.remains(name)):
+            if not whole and await self._recovery.is_gone(await self._crew.reads.remains(name)):
                 return Plan(name, verb, None, None, allowed=True)
             raise
         try:

@@ -19,10 +19,15 @@ _SQLITE_SESSION: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FUL
 
 def begin(connection: Any) -> None:
     """Begin on SQLite: a writer takes its lock at once, since one that only wants it later can fail in the middle."""
+    from awfe.persistence.handover import Connection  # noqa: PLC0415 - only who uses SQLite needs its driver
+
     how = "BEGIN" if connection.get_execution_options().get("awfe_reads") else "BEGIN IMMEDIATE"
-    begins = getattr(connection.connection.driver_connection, "begin", None)
-    # A caller's engine has connections of its own.
-    begins(how) if begins is not None else connection.exec_driver_sql(how)
+    driver = connection.connection.driver_connection
+    if isinstance(driver, Connection):
+        driver.begin(how)
+    else:
+        # A caller's engine has connections of its own.
+        connection.exec_driver_sql(how)
 
 
 def prepared(kind: str) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:

@@ -1,7 +1,7 @@
 """SQLite in a thread of its own, to which a statement is handed over once: rows and the end of its cursor come along.
 
-A way there and back costs about as much as the statement. aiosqlite goes it for the cursor, the statement, the rows and
-the end of the cursor. A BEGIN goes with the first statement of its transaction.
+aiosqlite goes there and back for the cursor, for the statement, for the rows, and for the end of the cursor. A BEGIN
+goes with the first statement of its transaction.
 """
 
 import sqlite3
@@ -141,8 +141,8 @@ class Cursor:
         cursor = self._rest = self.connection.within(begin).cursor()
         try:
             getattr(cursor, how)(*given)
-            self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
-            self._fetch(_MOST if self.description else 0)
+            self.description, self.lastrowid = cursor.description, cursor.lastrowid
+            self._fetch(_MOST if self.description else None)
         except BaseException:
             self._finish()
             raise
@@ -153,7 +153,7 @@ class Cursor:
             return
         rows = self._rest.fetchall() if most is None else self._rest.fetchmany(most)
         self._rows += rows
-        if most is None or len(rows) < most or not most:
+        if most is None or len(rows) < most:
             # UPDATE … RETURNING knows its count when its rows are read.
             self.rowcount = self._rest.rowcount
             self._finish()

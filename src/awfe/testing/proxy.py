@@ -79,12 +79,10 @@ class Proxy:
     def __init__(self, url: str | URL) -> None:
         """Stand before this server; nothing listens yet."""
         self._target = make_url(url)
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server
         self._links: set[asyncio.Task[None]] = set()
         self._strikes: dict[int, Strike] = {}
-        self._port = 0
-        self._accepted = 0
-        self.commits = 0
+        self._port = self._accepted = self.commits = 0
         self.on_packet: OnPacket | None = None
         self.flows = asyncio.Event()
         self.flows.set()
@@ -110,13 +108,18 @@ class Proxy:
 
     async def cut(self) -> None:
         """End all connections, with what is held on them, and refuse new ones."""
-        if self._server is not None:
-            self._server.close()
-        links = tuple(self._links)
-        for link in links:
+        for listener in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        for link in self._links:
             link.cancel()
-        if links:
-            await asyncio.wait(links)
+        # From accept() to the callback it is three turns of asyncio's loop. A server that is closed meanwhile loses
+        # whom it has accepted, and leaves him open.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self._server.close()
+        for link in self._links:
+            link.cancel()
+        await asyncio.gather(*self._links, return_exceptions=True)
 
     def freeze(self) -> None:
         """Pass nothing on, not even the end of a connection: a partition."""
@@ -137,9 +140,6 @@ class Proxy:
         return self._strikes.pop(self.commits, None) if packet.is_commit else None
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._server is None or not self._server.is_serving():  # it came while the proxy was being cut
-            writer.transport.abort()
-            return
         self._accepted += 1
         task = asyncio.create_task(self._connect(self._accepted, reader, writer), name="proxy")
         self._links.add(task)
