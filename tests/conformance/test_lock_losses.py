@@ -63,6 +63,34 @@ async def test_a_server_that_hangs_up(
 
 @on_servers
 @of_connections
+async def test_a_connection_that_is_lost_while_it_takes_a_lock(
+    engine: Engine, open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch, locks: str
+) -> None:
+    """It is taken on a new one; what the server gave to the old one goes with it."""
+    real = LockConnection._answer
+    kept: Any = engine._crew.locks
+    left: list[LockConnection] = []
+
+    async def answer(self: LockConnection, call: str, limit: float) -> None:
+        await real(self, call, limit)
+        if call is kept.server.take and not left:
+            left.append(self)
+            raise ConnectionResetError
+
+    monkeypatch.setattr(LockConnection, "_answer", answer)
+    held = await kept.take(7)
+    assert held is not None
+    assert left[0].ended.is_set(), locks
+    other = await open_engine()
+    assert await other._crew.locks.take(7) is None
+    await held.release()
+    again = await other._crew.locks.take(7)
+    assert again is not None
+    await again.release()
+
+
+@on_servers
+@of_connections
 async def test_a_heartbeat_is_no_sign_of_life_of_a_connection_that_is_gone(database: Database, locks: str) -> None:
     """It would keep the server from letting go."""
     passed = []
