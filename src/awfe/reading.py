@@ -55,7 +55,9 @@ class Reading(Lifecycle):
         `verb` is the name of a method that acts on one workflow: `run`, `start`, `pause`, `stop`, `reset`, `restart`,
         `skip`, `update_context`, `rollback`, `signal`, `approve`, `reject` or `delete`; `arguments` are its keywords.
         Nothing is written and no step is run. Whatever the verb would raise is in the plan; raises itself
-        `InvalidInput` for a verb or a keyword that there is not. Where a runner is gone it takes `takeover_delay`.
+        `InvalidInput` for a verb or a keyword that there is not. Where a runner is gone it takes `takeover_delay`. Of a
+        workflow whose steps or changes can't be understood it names none where the verb does not need them, and raises
+        `WorkflowCorrupt` where it does.
         """
         async with self._verb(name):
             return await self._planner.plan(name, verb, arguments)

@@ -1,12 +1,15 @@
 """Plans of what others have left, change meanwhile, or have made impossible to understand."""
 
+import asyncio
+
 import pytest
 
-from awfe import Engine, ErrorState, StepError, WorkflowCorrupt, WorkflowNotFound, WorkflowStopped
+from awfe import Engine, ErrorState, StepError, WorkflowCorrupt, WorkflowNotFound, WorkflowPaused, WorkflowStopped
 from awfe.domain.moves import Head
+from awfe.steps import Approval
 from awfe.testing import crash
 from tests.conformance.conftest import OpenEngine
-from tests.conformance.helpers import ORPHAN
+from tests.conformance.helpers import ORPHAN, waits
 from tests.conformance.steps import Hold, Note, World
 from tests.conformance.waiting_steps import Undoable
 from tests.databases import Database
@@ -113,3 +116,39 @@ async def test_what_cannot_be_understood_and_whose_runner_is_gone(
     with pytest.raises(WorkflowCorrupt):
         await other.plan("w", "run")
     await other.delete("w")
+
+
+@pytest.mark.parametrize(("verb", "state"), [("stop", "stopped"), ("pause", "paused")])
+async def test_a_broken_one_that_runs_can_be_halted(
+    engine: Engine, world: World, database: Database, verb: str, state: str
+) -> None:
+    await engine.create_workflow("w", {}, [Note("one"), Hold("two"), Note("three")])
+    handle = await engine.start("w")
+    await world.entered["two"].wait()
+    await database.execute("UPDATE awfe_attempt SET changes = '{'")
+    plan = await engine.plan("w", verb)
+    assert (plan.allowed, plan.leads_to, plan.steps, plan.context) == (True, state, (), {})
+    await getattr(engine, verb)("w")
+    world.gates["two"].set()
+    with pytest.raises((WorkflowPaused, WorkflowStopped)):
+        await handle
+    assert await database.execute("SELECT state FROM awfe_workflow") == [(state,)]
+
+
+@pytest.mark.parametrize(("verb", "state"), [("stop", "stopped"), ("signal", "waiting"), ("approve", "waiting")])
+async def test_a_broken_one_that_waits_can_be_halted_and_told(
+    engine: Engine, database: Database, verb: str, state: str
+) -> None:
+    await engine.create_workflow("w", {}, [Note("one"), Approval("go on?")])
+    async with asyncio.timeout(20):
+        await engine.start("w")
+        await waits(engine)
+    await database.execute("UPDATE awfe_attempt SET changes = '{' WHERE position = 1")
+    arguments = {"topic": "x"} if verb == "signal" else {}
+    plan = await engine.plan("w", verb, **arguments)
+    assert (plan.allowed, plan.leads_to, plan.steps, plan.context) == (True, state, (), {})
+    with pytest.raises(WorkflowCorrupt):
+        await engine.plan("w", "reject")
+    await getattr(engine, verb)("w", **arguments)
+    causes = await database.execute("SELECT cause FROM awfe_event ORDER BY id")
+    assert (verb,) in causes

@@ -31,6 +31,8 @@ from awfe.persistence.writes import Found, check_room
 
 # What these do they do whether or not a runner lives, so they don't ask.
 _UNSETTLED: Final = ("signal", "approve", "reject")
+# These need no more of a workflow than its head; what else can't be understood does not keep them from being done.
+_BY_HEAD: Final = ("delete", "pause", "stop", "signal", "approve")
 
 
 class Planner:
@@ -62,18 +64,17 @@ class Planner:
     async def plan(self, name: str, verb: str, arguments: Mapping[str, Any]) -> Plan:
         """Return what a verb would do with these arguments, or why not."""
         decide, arguments = self._bound(verb, arguments)
-        # Of one that can't be understood its head will do to delete it.
-        whole = verb != "delete"
         try:
-            seen = now = await self._look(name, whole=whole)
+            seen = now = await self._look(name, whole=verb not in _BY_HEAD)
         except WorkflowCorrupt:
-            if not whole and await self._recovery.is_gone(await self._crew.reads.remains(name)):
+            if verb == "delete" and await self._recovery.is_gone(await self._crew.reads.remains(name)):
                 return Plan(name, verb, None, None, allowed=True)
             raise
         try:
             by = checks.by(arguments.pop("actor", None), arguments.pop("reason", arguments.pop("comment", None)))
             if verb not in _UNSETTLED and self._steering.control.get(name) is None:
-                seen, now = await self._settled(seen, whole=whole)
+                # The log of one that is brought to rest tells whether its step may be repeated.
+                seen, now = await self._settled(seen, whole=verb != "delete")
             forecast = decide(now, by, **arguments)
         except (WorkflowNotFound, WorkflowCorrupt):
             raise
