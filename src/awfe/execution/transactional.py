@@ -17,7 +17,7 @@ from awfe.errors import InvalidInput, StoreUnavailable
 from awfe.execution.attempt import Work
 from awfe.execution.crew import Crew
 from awfe.persistence.transaction import Refused, Transaction, Undone
-from awfe.shielding import to_the_end
+from awfe.shielding import surely
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
@@ -42,7 +42,7 @@ async def attempted(
         return
     pause, first_failed = _FIRST_PAUSE, 0.0
     while True:
-        outcome, error = await _once(crew, run_attempt, apply)
+        outcome, error = await _once(crew, run_attempt, apply, on_cancel)
         if outcome is None:
             return
         first_failed = first_failed or time.monotonic()
@@ -62,7 +62,9 @@ async def attempted(
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-async def _once(crew: Crew, run_attempt: RunAttempt, apply: ApplyOutcome) -> tuple[Outcome | None, Exception | None]:
+async def _once(
+    crew: Crew, run_attempt: RunAttempt, apply: ApplyOutcome, on_cancel: Callable[[], None]
+) -> tuple[Outcome | None, Exception | None]:
     """Run it in a transaction; returns what is left to be applied without it, and the error for which to try again."""
     transaction = crew.transaction()
     passing: list[Exception] = []
@@ -74,12 +76,13 @@ async def _once(crew: Crew, run_attempt: RunAttempt, apply: ApplyOutcome) -> tup
             except Undone as undone:
                 return outcome, undone
             except Refused as refused:
-                await to_the_end(transaction.end())
+                await surely(transaction.end, on_cancel)
                 return await _failed(run_attempt, outcome, refused.error), None
             return None, None
     finally:
-        # Before anything else is written: on SQLite it keeps all others from writing.
-        await to_the_end(transaction.end())
+        # Before anything else is written: on SQLite it keeps all others from writing. What came of the attempt is saved
+        # all the same when the loop goes down just then.
+        await surely(transaction.end, on_cancel)
     return outcome, passing[0] if passing and outcome.ending is Ending.FAILED else None
 
 
