@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from awfe import Engine, Retry, WorkflowStopped
+from awfe import Engine, Retry, StepError, WorkflowStopped
 from awfe.execution.runner import Run
+from awfe.persistence.transaction import Transaction
 from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.steps import Flaky, Hold, World
 from tests.conformance.transactional_steps import Pay, commits_of_steps_deadlock, make_table, paid
@@ -76,3 +77,29 @@ async def test_between_two_transactions_of_a_step_there_is_no_second(
         assert (await engine.restart("w")).state == "completed"
     assert await paid(database) == ["one"]
     assert world.calls == ["one 1", "one 2"]
+
+
+async def test_a_loop_that_goes_down_while_the_transaction_of_a_step_ends(
+    engine: Engine, database: Database, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came of the attempt is saved all the same, and the step does not run again."""
+    real = Transaction.end
+    tasks: list[asyncio.Task[None]] = []
+
+    async def end(self: Transaction) -> None:
+        run = engine._steering.control.get("w")
+        if not tasks and run is not None:
+            tasks.append(run.task)
+            run.task.cancel()
+            await asyncio.sleep(0)
+        await real(self)
+
+    await make_table(database)
+    monkeypatch.setattr(Transaction, "end", end)
+    world.failing["one"] = ValueError("no")
+    await engine.create_workflow("w", {}, [Pay("one")])
+    handle = await engine.start("w")
+    with pytest.raises(StepError, match="no"):
+        await handle
+    assert len(tasks) == 1
+    assert ((await engine.get("w")).state, world.calls, await paid(database)) == ("error", ["one 1"], [])

@@ -25,7 +25,7 @@ PASSWORD = "s3cret"  # noqa: S105 - of nobody
         ("postgresql://u@h:5433/d", "postgresql+asyncpg://u@h:5433/d"),
         ("postgres://u@h/d", "postgresql+asyncpg://u@h/d"),
         ("sqlite:///workflows.db", "sqlite+aiosqlite:///workflows.db"),
-        ("sqlite:////tmp/w.db", "sqlite+aiosqlite:////tmp/w.db"),
+        ("sqlite:////data/w.db", "sqlite+aiosqlite:////data/w.db"),
         ("sqlite3:///w.db?timeout=5", "sqlite+aiosqlite:///w.db?timeout=5"),
     ],
 )
