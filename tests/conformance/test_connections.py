@@ -1,6 +1,7 @@
 """Connections that are killed or never come about, and the lock that went with one."""
 
 import asyncio
+import gc
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +19,7 @@ from awfe import (
     StoreUnavailable,
     step,
 )
+from awfe.testing.calls import Call, Calls
 from awfe.testing.proxy import Proxy
 from tests.conformance.conftest import OpenEngine
 from tests.conformance.steps import Hold, Note, World
@@ -233,3 +235,38 @@ async def test_a_connection_that_can_not_be_rolled_back_is_ended(
             assert raw.driver_connection is not broken[0]
     assert pool.checkedout() == 0
     assert (await engine.run("w")).state == "completed"
+
+
+@pytest.mark.databases("mysql")
+async def test_a_goodbye_that_is_cut_off_closes_the_connection(open_engine: OpenEngine) -> None:
+    """Else it would be the garbage collector's, which warns: the driver waits where the server has gone first."""
+    engine = await open_engine()
+    async with engine._database.engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+    driver._writer.transport.abort()
+    closing = asyncio.create_task(engine._database.engine.dispose())
+    await asyncio.sleep(0)
+    assert not driver.closed
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert driver.closed
+
+
+async def test_a_hook_that_raises_after_a_connect_leaves_nothing_open(database: Database) -> None:
+    engine = Engine(database.url, connect_retry_for=0.0)
+    made: list[Any] = []
+
+    def fail(call: Call) -> None:
+        if call.kind == "connect":
+            made.append(call.driver)
+            raise ConnectionResetError
+
+    Calls(engine).after = fail
+    with pytest.raises(StoreUnavailable):
+        await engine.open()
+    assert made
+    assert await database.sessions(settle=10) == []
+    # What is left open would warn now, and fail this test.
+    made.clear()
+    gc.collect()

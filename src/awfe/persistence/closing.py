@@ -47,13 +47,14 @@ async def connect_sqlite(*given: Any, **arguments: Any) -> "aiosqlite.Connection
 
 
 def close_for_certain(dialect: Any) -> None:
-    """Close also what the server has reset: aiomysql says goodbye first, and stops where that fails."""
+    """Close also what the server has reset, or is cut off: aiomysql says goodbye first, and stops there."""
     close = dialect.do_close
 
     def do_close(connection: Any) -> None:
         try:
-            close(connection)
-        except OSError:
+            with suppress(OSError):
+                close(connection)
+        finally:
             connection.driver_connection.close()
 
     dialect.do_close = do_close

@@ -83,13 +83,18 @@ class Calls:
             setattr(dialect, name, self._execute(getattr(dialect, name)))
         for name, kind in _ENDS.items():
             setattr(dialect, name, self._end(dialect, kind, getattr(dialect, name)))
-        dialect.connect = self._connect(dialect.connect)
+        dialect.connect = self._connect(dialect, dialect.connect)
 
-    def _connect(self, real: Callable[..., Any]) -> Callable[..., Any]:
+    def _connect(self, dialect: Any, real: Callable[..., Any]) -> Callable[..., Any]:
         def connect(*args: Any, **kwargs: Any) -> Any:
             call = self._begin("connect")
             connection = real(*args, **kwargs)
-            self._ended(call, connection)
+            try:
+                self._ended(call, connection)
+            except BaseException:
+                # It has no owner yet who would close it.
+                dialect.do_terminate(connection)
+                raise
             return connection
 
         return connect
