@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -151,9 +152,8 @@ class Keyring:
 
         Raises `ConfigError` for what an argument refers to; for the context's it is raised when the value is read.
         """
-        made: Any = step
-        fields = dataclasses.fields(made) if dataclasses.is_dataclass(made) else ()
-        given = {field.name: getattr(step, field.name, None) for field in fields}
+        kind: Any = type(step)
+        given = {name: getattr(step, name, None) for name in _fields_of(kind)}
         if given:
             await self._look_up(inside(list(given.values())))
         if values.secretive:
@@ -217,6 +217,13 @@ class Keyring:
         cut = len(text) if last else self._secrets.begun_in(text)
         self._held = text[cut:]
         return self._secrets.mask(text[:cut])
+
+
+# Classes that are made on the way can go again.
+@lru_cache(maxsize=256)
+def _fields_of(kind: Any) -> tuple[str, ...]:
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    return tuple(field.name for field in fields)
 
 
 def _unanswered(secret: Secret, error: Exception) -> ConfigError:

@@ -52,6 +52,9 @@ _PLACES: Final = {name: Head.__struct_fields__.index(_FIELDS.get(name, name)) fo
 INSERT_EVENT: Final = insert(event).inline()
 _INSERT_ATTEMPT: Final = insert(attempt)
 _POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's is not typed
+_TIMES: Final = frozenset(
+    column.name for table in (workflow, attempt, event) for column in table.c if isinstance(column.type, UtcDateTime)
+)
 # What a document holds as it is: most values of a row are of these.
 _AS_IS: Final = (str, int, float, type(None))
 _encode: Final = msgspec.json.Encoder().encode
@@ -154,8 +157,11 @@ _BY_KIND: Final[dict[str, tuple[_UpdateHeads, _InsertRows]]] = {
 
 
 def _arrays(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Return the values of each column."""
-    return {name: [_stored(row[name]) for row in rows] for name in rows[0]}
+    """Return the values of each column, times without their zones."""
+    return {
+        name: [_stored(row[name]) for row in rows] if name in _TIMES else [row[name] for row in rows]
+        for name in rows[0]
+    }
 
 
 def _stored(value: Any) -> Any:

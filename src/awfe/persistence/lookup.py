@@ -34,6 +34,18 @@ ENDING: Final = (
     attempt.c.attempt,
     case((attempt.c.outcome.in_([StepState.COMPLETED.value, StepState.UNDONE.value]), attempt.c.changes)),
 )
+# What is shown of the last attempt of a step; nothing else of it is sent.
+SHOWN: Final = (
+    attempt.c.position,
+    attempt.c.rev,
+    attempt.c.started_at,
+    attempt.c.ended_at,
+    attempt.c.changes,
+    attempt.c.output,
+    attempt.c.error_type,
+    attempt.c.error_message,
+    attempt.c.error_traceback,
+)
 _ENDED: Final = select(*ENDING).where(attempt.c.workflow_id == _id)
 LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
 _NOTED: Final = select(*LINE).where(event.c.workflow_id == _id)

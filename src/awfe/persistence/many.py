@@ -17,7 +17,7 @@ from awfe.domain.records import Workflow
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowError
 from awfe.persistence import codec, specs, views
-from awfe.persistence.lookup import ENDING, LINE, SAVED, compare, entries_of, fetched, found, printed
+from awfe.persistence.lookup import ENDING, LINE, SAVED, SHOWN, compare, entries_of, fetched, found, printed
 from awfe.persistence.schema import attempt, event, step, workflow
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ _NEWEST: Final = (
     .where(attempt.c.workflow_id.in_(_given))
     .group_by(attempt.c.workflow_id, attempt.c.position)
 )
-_LAST_ATTEMPTS: Final = select(attempt.c.workflow_id, attempt).where(
+_LAST_ATTEMPTS: Final = select(attempt.c.workflow_id, *SHOWN).where(
     attempt.c.workflow_id.in_(_given), tuple_(*_OF_ATTEMPT).in_(_NEWEST)
 )
 

@@ -16,7 +16,7 @@ from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowCorrupt
 from awfe.persistence import codec, many, specs, views
 from awfe.persistence.gathering import Gathering
-from awfe.persistence.lookup import fetched, found, head_of, log_until, printed, still_there, with_steps
+from awfe.persistence.lookup import SHOWN, fetched, found, head_of, log_until, printed, still_there, with_steps
 from awfe.persistence.schema import attempt, event, step, workflow
 from awfe.persistence.session import Database
 
@@ -37,7 +37,7 @@ _REMAINS: Final = select(workflow.c.id, workflow.c.owner, workflow.c.run_id, wor
 )
 LOCKED_REMAINS: Final = _REMAINS.with_for_update()
 _NEWEST: Final = select(attempt.c.position, func.max(attempt.c.attempt)).where(attempt.c.workflow_id == _id)
-_LAST_ATTEMPTS: Final = select(attempt).where(
+_LAST_ATTEMPTS: Final = select(*SHOWN).where(
     attempt.c.workflow_id == _id,
     tuple_(attempt.c.position, attempt.c.attempt).in_(_NEWEST.group_by(attempt.c.position)),
 )

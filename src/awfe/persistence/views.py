@@ -95,10 +95,11 @@ def _step(spec: StepSpec, head: Head, progress: Progress, mine: list[Entry], row
 
 
 def _changes(mine: list[Entry], number: int, state: StepState, shown: Any) -> Delta:
-    skips = [entry for entry in mine if entry.cause is Cause.SKIP]
-    # A skip ends an attempt that waits, in one move with it.
-    if state is StepState.SKIPPED and (shown is None or (skips and skips[-1].rev >= shown.rev)):
-        return (skips[-1].delta if skips else None) or NO_CHANGE
+    if state is StepState.SKIPPED:
+        skips = [entry for entry in mine if entry.cause is Cause.SKIP]
+        # A skip ends an attempt that waits, in one move with it.
+        if shown is None or (skips and skips[-1].rev >= shown.rev):
+            return (skips[-1].delta if skips else None) or NO_CHANGE
     delta = NO_CHANGE
     for entry in mine:
         seen = state is not StepState.PENDING or shown is not None

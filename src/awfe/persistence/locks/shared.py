@@ -50,7 +50,8 @@ class SharedLocks(NamedLocks):
         lock = self.held[key] = SharedLock(self, key)
         got = False
         try:
-            got = await self.database.retried(lock.acquire)
+            # What is asked there is not cut off, so it needs no task of its own.
+            got = await self.database.retried(lock.acquire, unseen=True)
         finally:
             if not got:
                 # A caller that was cancelled may have got it all the same.
