@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime
 from functools import partial
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain import claims, moves
 from awfe.domain.claims import Claimant
@@ -53,7 +53,7 @@ async def _committed(database: Database, made: list[Move], together: int) -> lis
     return [move.after for move in made]
 
 
-async def _put(kind: str, made: list[Move], session: AsyncSession) -> None:
+async def _put(kind: str, made: list[Move], connection: AsyncConnection) -> None:
     submitted = [(move, secrets.token_hex(16)) for move in made]
-    done = await (put(session, *submitted[0]) if len(made) == 1 else put_all(session, kind, submitted))
+    done = await (put(connection, *submitted[0]) if len(made) == 1 else put_all(connection, kind, submitted))
     assert done  # noqa: S101 - nobody else moves them

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import make_url
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe import Engine, WorkflowHalted
 from awfe.testing.proxy import Proxy
@@ -173,15 +173,16 @@ async def test_a_bell_that_is_taken_down_while_it_is_rung(
     """Its connection ends between the look for it and the KILL."""
     engine, other = await open_engine(), await open_engine()
     await hangs(engine, database)
-    real = AsyncSession.execute
+    real = AsyncConnection.execute
     killed = []
 
-    async def execute(self: AsyncSession, statement: Any, *args: Any) -> Any:
+    async def execute(self: AsyncConnection, statement: Any, *args: Any) -> Any:
         if str(statement).startswith("KILL"):
+            monkeypatch.undo()
             killed.append(await database.execute(str(statement)))
         return await real(self, statement, *args)
 
-    monkeypatch.setattr(AsyncSession, "execute", execute)
+    monkeypatch.setattr(AsyncConnection, "execute", execute)
     await other._crew.bell.ring(engine._crew.owner)
     assert len(killed) == 1
     assert "can't be rung" not in caplog.text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import await_only
 
 from awfe import (
@@ -200,8 +200,8 @@ async def test_who_stands_in_line_for_a_connection_does_not_wait_for_the_databas
     engine = await open_engine(pool_size=2, connect_retry_for=0.0)
     monkeypatch.setattr("awfe.persistence.session._LEAST_LIMIT", 1.0)
 
-    async def linger(session: AsyncSession) -> None:
-        await session.execute(text("SELECT 1"))
+    async def linger(connection: AsyncConnection) -> None:
+        await connection.execute(text("SELECT 1"))
         await asyncio.sleep(0.25)
 
     await asyncio.gather(*(engine._database.read(linger) for _ in range(12)))

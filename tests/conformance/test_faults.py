@@ -1,12 +1,12 @@
 """Commits that are lost, runners that were fenced, and verbs that are cancelled at any await."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.engine import Connection
 
 from awfe import (
     AwfeError,
@@ -18,6 +18,7 @@ from awfe import (
     WorkflowNotFound,
     step,
 )
+from awfe.persistence import session
 from tests.conformance.steps import Flaky, Hold, Note, World
 from tests.databases import Database
 
@@ -30,22 +31,22 @@ class Commits:
         self.fail_at = 0
         self.after = False
 
-    async def commit(self, real: Callable[[AsyncSession], Awaitable[None]], session: AsyncSession) -> None:
+    def commit(self, real: Callable[[Connection], None], connection: Connection) -> None:
         """Commit, or not."""
         self.seen += 1
         if self.seen != self.fail_at:
-            return await real(session)
+            return real(connection)
         if self.after:
-            await real(session)
+            real(connection)
         message = "injected"
         raise ConnectionResetError(message)
 
 
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commits]:
-    """Count the commits of data sessions, and let one fail."""
-    counter, real = Commits(), AsyncSession.commit
-    monkeypatch.setattr(AsyncSession, "commit", lambda session: counter.commit(real, session))
+    """Count the commits of data connections, and let one fail."""
+    counter, real = Commits(), session._committed
+    monkeypatch.setattr(session, "_committed", lambda connection: counter.commit(real, connection))
     return counter  # type: ignore[return-value]  # a fixture may
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe import Context, Engine, Event, InvalidInput, StepError, WorkflowNotFound, WorkflowState, step
 from awfe.persistence import lookup, reads
@@ -213,8 +213,8 @@ async def test_deleted_while_it_is_read(
     await engine.create_workflow("w", {}, [Note("one")])
     fetched = lookup.fetched
 
-    async def late(session: AsyncSession, name: str, statement: Any, key: Any) -> Any:
-        rows = await fetched(session, name, statement, key)
+    async def late(connection: AsyncConnection, name: str, statement: Any, key: Any) -> Any:
+        rows = await fetched(connection, name, statement, key)
         monkeypatch.undo()
         await other.delete("w")
         return rows

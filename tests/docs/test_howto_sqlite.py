@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe import Engine, Settings, WorkflowStopped, migrate
 from awfe.persistence import health
@@ -32,9 +32,9 @@ async def test_sqlite(tmp_path: Path) -> None:
     engine: Engine = program["engine"]
     async with engine, Engine(f"sqlite:///{tmp_path}/workflows.db") as other:
 
-        async def pragma(session: AsyncSession) -> list[Any]:
+        async def pragma(connection: AsyncConnection) -> list[Any]:
             names = ("journal_mode", "synchronous", "busy_timeout")
-            return [(await session.execute(text(f"PRAGMA {name}"))).scalar() for name in names]
+            return [(await connection.execute(text(f"PRAGMA {name}"))).scalar() for name in names]
 
         full = 2
         assert await engine._database.read(pragma) == ["wal", full, 10_000]

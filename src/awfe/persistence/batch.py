@@ -2,7 +2,7 @@
 
 There is one statement for the heads of many, and one for the rows of each table. A head is changed where all that its
 move was decided on still stands; how many were changed tells whether all did. No statement here can bring back a row
-that is gone. They are executed within one greenlet: each statement of an `AsyncSession` would be one of its own.
+that is gone. They are executed within one greenlet: each statement by itself would be one of its own.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -30,8 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Dialect
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.moves import Head, Move
 from awfe.persistence import codec
@@ -60,23 +59,22 @@ _AS_IS: Final = (str, int, float, type(None))
 _encode: Final = msgspec.json.Encoder().encode
 
 
-async def put(session: AsyncSession, move: Move, uid: str) -> bool:
+async def put(connection: AsyncConnection, move: Move, uid: str) -> bool:
     """Write a move where its head still stands; the row that only it can add comes last."""
-    return await session.run_sync(_put, [(move, uid)], _update_each, _insert_each)
+    return await connection.run_sync(_put, [(move, uid)], _update_each, _insert_each)
 
 
-async def put_all(session: AsyncSession, kind: str, moves: Sequence[tuple[Move, str]]) -> bool:
+async def put_all(connection: AsyncConnection, kind: str, moves: Sequence[tuple[Move, str]]) -> bool:
     """Write moves of different workflows, in the order of their ids, each with its uid; False where one is fenced.
 
     Then the transaction is good for nothing but to be rolled back.
     """
-    return await session.run_sync(_put, moves, *_BY_KIND[kind])
+    return await connection.run_sync(_put, moves, *_BY_KIND[kind])
 
 
 def _put(
-    session: Session, moves: Sequence[tuple[Move, str]], update_heads: "_UpdateHeads", insert_rows: "_InsertRows"
+    connection: Connection, moves: Sequence[tuple[Move, str]], update_heads: "_UpdateHeads", insert_rows: "_InsertRows"
 ) -> bool:
-    connection = session.connection()
     columns = _changed_columns(move for move, _ in moves)
     heads = [_guard(move.before) | _picked(codec.columns_of(move.after), columns) for move, _ in moves]
     if update_heads(connection, columns, heads) != len(heads):

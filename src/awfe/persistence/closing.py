@@ -6,9 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import event
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Session
 
 from awfe.shielding import to_the_end
 
@@ -60,18 +58,8 @@ def close_for_certain(dialect: Any) -> None:
     dialect.do_close = do_close
 
 
-class KnownSession(Session):
-    """Knows its connection also when its end has failed; SQLAlchemy's has forgotten it by then."""
-
-
-@event.listens_for(KnownSession, "after_begin")
-def _note(session: Session, _transaction: object, connection: Connection) -> None:
-    session.info["connection"] = connection
-
-
-def cut(session: Session) -> None:
-    """End the connection of a session, whatever it is in the middle of."""
-    connection: Connection | None = session.info.get("connection")
-    if connection is not None and not connection.closed:
+def cut(connection: Connection) -> None:
+    """End a connection, whatever it is in the middle of."""
+    if not connection.closed:
         connection.invalidate()
         connection.close()

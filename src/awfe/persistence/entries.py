@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain import events, verbs
 from awfe.domain.delta import Delta
@@ -57,18 +57,18 @@ class Entries:
         head = replace(head, scheduled_at=at, parent_id=parent_id)
         noted = Noted(Cause.CREATED, now, 0, by, delta)
 
-        async def work(session: AsyncSession) -> None:
+        async def work(connection: AsyncConnection) -> None:
             row = {"name": name, "step_count": len(specs), "created_at": now, **codec.columns_of(head)}
             try:
-                result = await session.execute(insert(workflow), row)
+                result = await connection.execute(insert(workflow), row)
             except IntegrityError as error:
-                await session.rollback()
-                if (await session.execute(NOTED, {"uid": uid})).one_or_none() is None:
+                await connection.rollback()
+                if (await connection.execute(NOTED, {"uid": uid})).one_or_none() is None:
                     raise WorkflowExists(name, f"there is a workflow {name!r} already") from error
                 return
-            made = replace(head, id=result.inserted_primary_key[0])  # type: ignore[attr-defined]  # the result of an INSERT
-            await session.execute(insert(step), [step_row(made.id, spec) for spec in specs])
-            await session.execute(INSERT_EVENT, codec.event_row(made, noted, uid, None))
+            made = replace(head, id=result.inserted_primary_key[0])  # type: ignore[index]  # an INSERT of one row has one
+            await connection.execute(insert(step), [step_row(made.id, spec) for spec in specs])
+            await connection.execute(INSERT_EVENT, codec.event_row(made, noted, uid, None))
 
         await self._database.write(work)
         self._tell([events.of_noted(name, noted, None, WorkflowState.PENDING)])
@@ -82,12 +82,12 @@ class Entries:
         tried = False
         before: WorkflowState | None = None
 
-        async def work(session: AsyncSession) -> None:
+        async def work(connection: AsyncConnection) -> None:
             nonlocal tried, before
             statement = LOCKED_BY_NAME if corrupt is None else LOCKED_REMAINS
-            rows = await fetched(session, name, statement, {"name": name})
+            rows = await fetched(connection, name, statement, {"name": name})
             # Looked for when the lock has been waited for: our own commit may have been what held it.
-            if tried and (await session.execute(_BURIED, {"uid": uid})).one_or_none() is not None:
+            if tried and (await connection.execute(_BURIED, {"uid": uid})).one_or_none() is not None:
                 return
             tried = True
             row = found(rows, name)
@@ -97,8 +97,8 @@ class Entries:
                 before = head.state
             elif tuple(row) != corrupt:
                 raise WorkflowLocked(name, f"{name!r} was changed at this moment; try again")
-            await erase(session, [row.id])
-            await session.execute(insert(tombstone), grave(uid, name, by, now))
+            await erase(connection, [row.id])
+            await connection.execute(insert(tombstone), grave(uid, name, by, now))
 
         await self._database.write(work)
         self._tell([events.of_noted(name, Noted(Cause.DELETE, now, 0, by), before, None)])
@@ -110,13 +110,13 @@ class Entries:
         return await self._reads.each(query, lambda row: Tombstone(*row), tombstone.c.id)
 
 
-async def erase(session: AsyncSession, ids: Sequence[int]) -> None:
+async def erase(connection: AsyncConnection, ids: Sequence[int]) -> None:
     """Remove workflows with all their rows."""
     for first in range(0, len(ids), _AT_ONCE):
         some = ids[first : first + _AT_ONCE]
-        await session.execute(delete(workflow).where(workflow.c.id.in_(some)))
+        await connection.execute(delete(workflow).where(workflow.c.id.in_(some)))
         for table in (step, attempt, event, signal):
-            await session.execute(delete(table).where(table.c.workflow_id.in_(some)))
+            await connection.execute(delete(table).where(table.c.workflow_id.in_(some)))
 
 
 def grave(uid: str, name: str, by: By, now: datetime) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.foresight import Seen
 from awfe.persistence.lookup import compare, log_until, unsaved, with_steps
@@ -13,12 +13,12 @@ from awfe.persistence.session import Database
 async def glance(database: Database, name: str) -> Seen:
     """Return a workflow as it stands; raises `WorkflowNotFound`, or `WorkflowCorrupt` also for what can't be shown."""
 
-    async def work(session: AsyncSession) -> Seen:
-        head, saved = await with_steps(session, name)
-        log = await log_until(session, head)
-        await shown(session, head, saved, log)
+    async def work(connection: AsyncConnection) -> Seen:
+        head, saved = await with_steps(connection, name)
+        log = await log_until(connection, head)
+        await shown(connection, head, saved, log)
         seen = Seen(head, saved, log)
         compare(head, seen.progress)
-        return replace(seen, unsaved=await unsaved(session, head, seen.progress))
+        return replace(seen, unsaved=await unsaved(connection, head, seen.progress))
 
     return await database.read(work)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe import urls
 from awfe.errors import ConfigError, SchemaOutdated, StoreUnavailable
@@ -169,15 +169,15 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
     if urls.is_missing_file(database.url):
         return [Finding("database", str(database), "there is no such file; create it: awfe db upgrade")]
 
-    async def look(session: AsyncSession) -> list[Finding]:
-        findings = [Finding("database", str(database)), await _tables(session)]
+    async def look(connection: AsyncConnection) -> list[Finding]:
+        findings = [Finding("database", str(database)), await _tables(connection)]
         for each in _VALUES[database.kind]:
-            value = (await session.execute(text(each.sql))).scalar()
+            value = (await connection.execute(text(each.sql))).scalar()
             findings.append(Finding(each.what, str(value), None if each.is_good(value) else each.advice))
         if database.kind in _CLOCKS:
-            findings.append(await _clock(session, _CLOCKS[database.kind]))
+            findings.append(await _clock(connection, _CLOCKS[database.kind]))
             wanted = settings.pool_size + 1 + settings.lock_connections
-            findings.append(await _connections(session, _CONNECTIONS[database.kind], wanted))
+            findings.append(await _connections(connection, _CONNECTIONS[database.kind], wanted))
         return findings
 
     try:
@@ -188,12 +188,12 @@ async def examine(url: str, settings: Settings) -> list[Finding]:
         return [Finding("database", str(error), _MISREAD if isinstance(error.__cause__, TypeError) else advice)]
 
 
-async def _version(session: AsyncSession) -> int | None:
-    return await (await session.connection()).run_sync(schema.version_of)
+async def _version(connection: AsyncConnection) -> int | None:
+    return await connection.run_sync(schema.version_of)
 
 
-async def _tables(session: AsyncSession) -> Finding:
-    found = await _version(session)
+async def _tables(connection: AsyncConnection) -> Finding:
+    found = await _version(connection)
     if found is None:
         return Finding("schema", "no tables", "create them: awfe db upgrade")
     advice = None
@@ -204,17 +204,17 @@ async def _tables(session: AsyncSession) -> Finding:
     return Finding("schema", str(found), advice)
 
 
-async def _clock(session: AsyncSession, sql: str) -> Finding:
+async def _clock(connection: AsyncConnection, sql: str) -> Finding:
     loop = asyncio.get_running_loop()
     before, asked = datetime.now(UTC).timestamp(), loop.time()
-    server = float((await session.execute(text(sql))).scalar_one())
+    server = float((await connection.execute(text(sql))).scalar_one())
     # It was read at some moment of the round trip.
     off = max(0.0, abs(server - before) - (loop.time() - asked))
     advice = "let both keep their time by NTP: what a history says is in the order of this machine's clock"
     return Finding("clock", f"{off:.1f} s apart", advice if off > _CLOCK_LIMIT else None)
 
 
-async def _connections(session: AsyncSession, sql: str, wanted: int) -> Finding:
-    there = int((await session.execute(text(sql))).scalar_one())
+async def _connections(connection: AsyncConnection, sql: str, wanted: int) -> Finding:
+    there = int((await connection.execute(text(sql))).scalar_one())
     advice = f"an engine with these settings may need {wanted}: raise max_connections, or take locks='shared'"
     return Finding("max_connections", str(there), advice if wanted > there else None)

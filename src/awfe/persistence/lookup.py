@@ -5,7 +5,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, bindparam, case, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.log import Entry, Progress, replay
 from awfe.domain.moves import Head
@@ -71,34 +71,34 @@ _PRINTED: Final = (
 )
 
 
-async def fetched(session: AsyncSession, name: str, statement: Any, key: Mapping[str, Any]) -> Sequence[Any]:
+async def fetched(connection: AsyncConnection, name: str, statement: Any, key: Mapping[str, Any]) -> Sequence[Any]:
     """Return rows about one workflow; raises `WorkflowCorrupt` for one that can't even be fetched."""
     with codec.understanding(name, "its rows"):
-        rows: Sequence[Any] = (await session.execute(statement, key)).all()
+        rows: Sequence[Any] = (await connection.execute(statement, key)).all()
         return rows
 
 
-async def head_of(session: AsyncSession, name: str) -> Head:
+async def head_of(connection: AsyncConnection, name: str) -> Head:
     """Return the head of a workflow; raises `WorkflowNotFound`."""
-    return codec.head_of(found(await fetched(session, name, HEAD_BY_NAME, {"name": name}), name))
+    return codec.head_of(found(await fetched(connection, name, HEAD_BY_NAME, {"name": name}), name))
 
 
-async def still_there(session: AsyncSession, head: Head) -> None:
+async def still_there(connection: AsyncConnection, head: Head) -> None:
     """Raise `WorkflowNotFound` for one deleted since its head was read: each statement sees what is committed."""
-    if (await head_of(session, head.name)).id != head.id:
+    if (await head_of(connection, head.name)).id != head.id:
         found((), head.name)
 
 
-async def locked_with_log(session: AsyncSession, name: str, workflow_id: int | None) -> tuple[Head, Progress]:
+async def locked_with_log(connection: AsyncConnection, name: str, workflow_id: int | None) -> tuple[Head, Progress]:
     """Lock a workflow, by id where it is known; returns its head and what its log adds up to."""
     statement = _LOG_BY_NAME if workflow_id is None else _LOG_BY_ID
-    rows = await fetched(session, name, statement, {"name": name, "id": workflow_id})
+    rows = await fetched(connection, name, statement, {"name": name, "id": workflow_id})
     head = codec.head_of(found(rows, name)[:_W])
-    log = await _log(session, head, [row[_W:] for row in rows])
+    log = await _log(connection, head, [row[_W:] for row in rows])
     if len({entry.rev for entry in log}) <= head.rev:
         # Each revision has a line, so one is missing: a statement that has waited for the lock shows, on PostgreSQL,
         # the new head beside the old lines.
-        log = await log_of(session, head)
+        log = await log_of(connection, head)
     progress = replay(log)
     compare(head, progress)
     return head, progress
@@ -110,22 +110,22 @@ def compare(head: Head, progress: Progress) -> None:
         raise codec.corrupt(head.name, "awfe_workflow.attempt", f"attempt {head.attempt} runs, and has ended")
 
 
-async def log_of(session: AsyncSession, head: Head) -> list[Entry]:
+async def log_of(connection: AsyncConnection, head: Head) -> list[Entry]:
     """Return the log of a workflow, in order."""
-    return await _log(session, head, await fetched(session, head.name, _NOTED, {"id": head.id}))
+    return await _log(connection, head, await fetched(connection, head.name, _NOTED, {"id": head.id}))
 
 
-async def log_until(session: AsyncSession, head: Head) -> list[Entry]:
+async def log_until(connection: AsyncConnection, head: Head) -> list[Entry]:
     """Return the log up to a head; another transaction may have added to it since."""
-    return [entry for entry in await log_of(session, head) if entry.rev <= head.rev]
+    return [entry for entry in await log_of(connection, head) if entry.rev <= head.rev]
 
 
-async def _log(session: AsyncSession, head: Head, lines: Iterable[Sequence[Any]]) -> list[Entry]:
-    ended = await fetched(session, head.name, _ENDED, {"id": head.id})
+async def _log(connection: AsyncConnection, head: Head, lines: Iterable[Sequence[Any]]) -> list[Entry]:
+    ended = await fetched(connection, head.name, _ENDED, {"id": head.id})
     try:
         return entries_of(head, lines, ended)
     except WorkflowCorrupt:
-        await still_there(session, head)
+        await still_there(connection, head)
         raise
 
 
@@ -139,10 +139,10 @@ def entries_of(head: Head, lines: Iterable[Sequence[Any]], ended: Iterable[Seque
     return entries
 
 
-async def unsaved(session: AsyncSession, head: Head, progress: Progress) -> Entry | None:
+async def unsaved(connection: AsyncConnection, head: Head, progress: Progress) -> Entry | None:
     """Return the last attempt of the current step, where it changed what did not get into the context."""
     key = {"id": head.id, "position": head.position, "attempt": head.attempt}
-    for row in await fetched(session, head.name, _UNSAVED, key):
+    for row in await fetched(connection, head.name, _UNSAVED, key):
         # One from before a reset from this step, or one before it, is of a past that was dropped.
         if progress.line(head.at) < row.rev <= head.rev:
             with codec.understanding(head.name, f"awfe_attempt.changes of step {head.position}"):
@@ -151,17 +151,17 @@ async def unsaved(session: AsyncSession, head: Head, progress: Progress) -> Entr
     return None
 
 
-async def printed(session: AsyncSession, head: Head) -> str:
+async def printed(connection: AsyncConnection, head: Head) -> str:
     """Return what the step of a workflow has printed that now waits."""
     if not head.waits:
         return ""
-    rows = await fetched(session, head.name, _PRINTED, {"id": head.id})
+    rows = await fetched(connection, head.name, _PRINTED, {"id": head.id})
     return (rows[0].output or "") if rows else ""
 
 
-async def with_steps(session: AsyncSession, name: str) -> tuple[Head, list[StepSpec]]:
+async def with_steps(connection: AsyncConnection, name: str) -> tuple[Head, list[StepSpec]]:
     """Return a head with its saved steps."""
-    rows = await fetched(session, name, _WITH_STEPS, {"name": name})
+    rows = await fetched(connection, name, _WITH_STEPS, {"name": name})
     head = codec.head_of(found(rows, name)[:_W])
     return head, specs.specs_of(head, (row[_W:] for row in rows))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import BindParameter, bindparam, func, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.log import Progress, replay
 from awfe.domain.moves import Head
@@ -45,10 +45,10 @@ _LAST_ATTEMPTS: Final = select(attempt.c.workflow_id, *SHOWN).where(
 )
 
 
-async def glanced(ids: Sequence[int], session: AsyncSession) -> Sequence[tuple[Head, Progress] | None]:
+async def glanced(ids: Sequence[int], connection: AsyncConnection) -> Sequence[tuple[Head, Progress] | None]:
     """Read heads, with what their logs add up to; without a lock, so it is only good for moves that are fenced."""
-    noted = await _by_key(session, _GLANCED, ids)
-    ended = await _by_key(session, _ENDED, ids)
+    noted = await _by_key(connection, _GLANCED, ids)
+    ended = await _by_key(connection, _ENDED, ids)
 
     def glance(number: int) -> tuple[Head, Progress]:
         head = codec.head_of(found(noted[number], "")[:_W])
@@ -59,10 +59,10 @@ async def glanced(ids: Sequence[int], session: AsyncSession) -> Sequence[tuple[H
     return [_made(glance, each) for each in ids]
 
 
-async def with_steps(names: Sequence[str], session: AsyncSession) -> Sequence[tuple[Head, list[StepSpec]] | None]:
+async def with_steps(names: Sequence[str], connection: AsyncConnection) -> Sequence[tuple[Head, list[StepSpec]] | None]:
     """Read heads with their saved steps, which can be made again."""
-    heads = await _heads(session, names)
-    steps = await _by_key(session, _STEPS, _ids(heads))
+    heads = await _heads(connection, names)
+    steps = await _by_key(connection, _STEPS, _ids(heads))
 
     def saved(head: Head) -> tuple[Head, list[StepSpec]]:
         listed = specs.specs_of(head, (row[1:] for row in steps[head.id]))
@@ -72,12 +72,12 @@ async def with_steps(names: Sequence[str], session: AsyncSession) -> Sequence[tu
     return [_made(saved, heads.get(each)) for each in names]
 
 
-async def workflows(names: Sequence[str], session: AsyncSession) -> Sequence[Workflow | None]:
+async def workflows(names: Sequence[str], connection: AsyncConnection) -> Sequence[Workflow | None]:
     """Read workflows as they stand."""
-    heads = await _heads(session, names)
+    heads = await _heads(connection, names)
     tables = (_STEPS, _NOTED, _ENDED, _LAST_ATTEMPTS)
-    steps, noted, ended, last = [await _by_key(session, each, _ids(heads)) for each in tables]
-    texts = {head.id: await printed(session, head) for head in heads.values() if head.waits}
+    steps, noted, ended, last = [await _by_key(connection, each, _ids(heads)) for each in tables]
+    texts = {head.id: await printed(connection, head) for head in heads.values() if head.waits}
 
     def shown(head: Head) -> Workflow:
         saved = specs.specs_of(head, (row[1:] for row in steps[head.id]))
@@ -90,8 +90,8 @@ async def workflows(names: Sequence[str], session: AsyncSession) -> Sequence[Wor
     return [_made(shown, heads.get(each)) for each in names]
 
 
-async def _heads(session: AsyncSession, names: Sequence[str]) -> dict[str, Head]:
-    rows = await _by_key(session, _HEADS, names, _NAME)
+async def _heads(connection: AsyncConnection, names: Sequence[str]) -> dict[str, Head]:
+    rows = await _by_key(connection, _HEADS, names, _NAME)
     made = [_made(codec.head_of, found[0]) for found in rows.values()]
     return {head.name: head for head in made if head is not None}
 
@@ -100,14 +100,14 @@ def _ids(heads: Mapping[str, Head]) -> list[int]:
     return [head.id for head in heads.values()]
 
 
-async def _by_key(session: AsyncSession, statement: Any, keys: Sequence[Any], place: int = 0) -> Rows:
+async def _by_key(connection: AsyncConnection, statement: Any, keys: Sequence[Any], place: int = 0) -> Rows:
     """Return rows by the key in this place."""
     if not keys:
         return defaultdict(list)
     # The last is repeated, so that there are statements of a few lengths only.
     missing = (1 << (len(keys) - 1).bit_length()) - len(keys)
     rows: defaultdict[Any, list[Any]] = defaultdict(list)
-    for row in await fetched(session, "", statement, {"given": [*keys, *(keys[-1] for _ in range(missing))]}):
+    for row in await fetched(connection, "", statement, {"given": [*keys, *(keys[-1] for _ in range(missing))]}):
         rows[row[place]].append(row)
     return rows
 

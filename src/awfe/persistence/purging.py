@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, insert, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain import events
 from awfe.domain.moves import By, Noted
@@ -91,26 +91,26 @@ class Purging:
         ours = {"first": f"{mark}{0:016x}", "last": f"{mark}{'f' * 16}"}
         seen: dict[int, Any] = {}
 
-        async def work(session: AsyncSession) -> tuple[list[Any], list[str]]:
-            await session.execute(_LOCKED, {"ids": ids})
+        async def work(connection: AsyncConnection) -> tuple[list[Any], list[str]]:
+            await connection.execute(_LOCKED, {"ids": ids})
             # Looked for when the locks have been waited for: our own commit may have been what held them.
-            if seen and (buried := (await session.execute(_BURIED, ours)).scalars().all()):
+            if seen and (buried := (await connection.execute(_BURIED, ours)).scalars().all()):
                 return [seen[int(uid[16:], 16)] for uid in buried], []
             # Looked at once more: somebody may have moved or addressed them since.
-            roots = (await session.execute(select(*_LINE).where(_LISTED, old.where), {"ids": ids})).all()
-            families = [await _family(session, root) for root in sorted(roots)]
+            roots = (await connection.execute(select(*_LINE).where(_LISTED, old.where), {"ids": ids})).all()
+            families = [await _family(connection, root) for root in sorted(roots)]
             gone = [row for family in families for row in family if _may_go(family)]
             seen.update((row.id, row) for row in gone)
-            await erase(session, [row.id for row in gone])
+            await erase(connection, [row.id for row in gone])
             if gone:
                 graves = [grave(f"{mark}{row.id:016x}", row.name, by, now) for row in gone]
-                await session.execute(insert(tombstone), graves)
+                await connection.execute(insert(tombstone), graves)
             return gone, [family[0].name for family in families if not _may_go(family)]
 
         return await self._database.write(work)
 
 
-async def _family(session: AsyncSession, root: Any) -> list[Any]:
+async def _family(connection: AsyncConnection, root: Any) -> list[Any]:
     """Return a workflow and all that its steps have begun, and theirs; these are locked."""
     family = generation = [root]
     while generation:
@@ -118,7 +118,7 @@ async def _family(session: AsyncSession, root: Any) -> list[Any]:
         generation = [
             row
             for first in range(0, len(ids), _AT_ONCE)
-            for row in await session.execute(_CHILDREN, {"ids": ids[first : first + _AT_ONCE]})
+            for row in await connection.execute(_CHILDREN, {"ids": ids[first : first + _AT_ONCE]})
         ]
         family = [*family, *generation]
     return family

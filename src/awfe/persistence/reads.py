@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import BindParameter, Column, Select, and_, bindparam, func, null, or_, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.log import Entry
 from awfe.domain.moves import Head
@@ -22,8 +22,8 @@ from awfe.persistence.session import Database
 
 T = TypeVar("T")
 Saved = tuple[Head, list[StepSpec]]
-One = Callable[[str, AsyncSession], Awaitable[T]]
-Several = Callable[[Sequence[str], AsyncSession], Awaitable[Sequence[T | None]]]
+One = Callable[[str, AsyncConnection], Awaitable[T]]
+Several = Callable[[Sequence[str], AsyncConnection], Awaitable[Sequence[T | None]]]
 # Contexts may be large, and all of them are in memory at once.
 _MOST: Final = 32
 # Of a workflow that can't be understood: id, owner, run_id, rev. Where they are the same again, nobody has moved it.
@@ -101,11 +101,11 @@ class Reads:
 
     async def head(self, name: str) -> Head:
         """Return the head of a workflow; raises `WorkflowNotFound`."""
-        return await self._database.read(lambda session: head_of(session, name))
+        return await self._database.read(lambda connection: head_of(connection, name))
 
     async def remains(self, name: str) -> Remains:
         """Return what can be read of any workflow; raises `WorkflowNotFound`."""
-        rows = await self._database.read(lambda session: fetched(session, name, _REMAINS, {"name": name}))
+        rows = await self._database.read(lambda connection: fetched(connection, name, _REMAINS, {"name": name}))
         return tuple(found(rows, name))
 
     async def with_steps(self, name: str) -> Saved:
@@ -139,12 +139,12 @@ class Reads:
     async def history(self, name: str) -> list[Event]:
         """Return all that happened to a workflow, oldest first; raises `WorkflowNotFound`."""
 
-        async def work(session: AsyncSession) -> list[Event]:
-            head = await head_of(session, name)
-            ended = await fetched(session, name, _ATTEMPTS, {"id": head.id})
-            noted = await fetched(session, name, _EVENTS, {"id": head.id})
+        async def work(connection: AsyncConnection) -> list[Event]:
+            head = await head_of(connection, name)
+            ended = await fetched(connection, name, _ATTEMPTS, {"id": head.id})
+            noted = await fetched(connection, name, _EVENTS, {"id": head.id})
             if not noted:
-                await still_there(session, head)
+                await still_there(connection, head)
             lines = codec.each(name, "awfe_attempt", ended, partial(views.line_of_attempt, name))
             lines += codec.each(name, "awfe_event", noted, partial(views.line_of_event, name))
             with codec.understanding(name, "its history"):
@@ -194,22 +194,22 @@ class Reads:
         return broken
 
     async def _rows(self, query: Select[Any], name: str = "") -> Sequence[Any]:
-        return await self._database.read(lambda session: fetched(session, name, query, {}))
+        return await self._database.read(lambda connection: fetched(connection, name, query, {}))
 
 
-async def _with_steps(name: str, session: AsyncSession) -> Saved:
-    head, saved = await with_steps(session, name)
+async def _with_steps(name: str, connection: AsyncConnection) -> Saved:
+    head, saved = await with_steps(connection, name)
     specs.check(name, saved)
     return head, saved
 
 
-async def _workflow(name: str, session: AsyncSession) -> Workflow:
-    head, saved = await with_steps(session, name)
-    return await shown(session, head, saved, await log_until(session, head))
+async def _workflow(name: str, connection: AsyncConnection) -> Workflow:
+    head, saved = await with_steps(connection, name)
+    return await shown(connection, head, saved, await log_until(connection, head))
 
 
-async def shown(session: AsyncSession, head: Head, saved: list[StepSpec], log: list[Entry]) -> Workflow:
+async def shown(connection: AsyncConnection, head: Head, saved: list[StepSpec], log: list[Entry]) -> Workflow:
     """Return a workflow as it stands, of what was read of it."""
-    attempts = await fetched(session, head.name, _LAST_ATTEMPTS, {"id": head.id})
+    attempts = await fetched(connection, head.name, _LAST_ATTEMPTS, {"id": head.id})
     with codec.understanding(head.name, "what its steps changed"):
-        return views.workflow(head, saved, log, attempts, await printed(session, head))
+        return views.workflow(head, saved, log, attempts, await printed(connection, head))

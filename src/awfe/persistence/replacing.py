@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain import events, replacing
 from awfe.domain.moves import By, Move
@@ -41,23 +41,23 @@ class Replacing:
         tried = False
         move: Move | None = None
 
-        async def work(session: AsyncSession) -> None:
+        async def work(connection: AsyncConnection) -> None:
             nonlocal tried, move
-            head = codec.head_of(found(await fetched(session, name, LOCKED_BY_NAME, {"name": name}), name))
-            if tried and (await session.execute(NOTED, {"uid": uid})).one_or_none() is not None:
+            head = codec.head_of(found(await fetched(connection, name, LOCKED_BY_NAME, {"name": name}), name))
+            if tried and (await connection.execute(NOTED, {"uid": uid})).one_or_none() is not None:
                 return
             tried = True
-            saved = specs.specs_of(head, await fetched(session, name, _SAVED, {"id": head.id}))
+            saved = specs.specs_of(head, await fetched(connection, name, _SAVED, {"id": head.id}))
             specs.check(name, saved)
             move = replacing.replaced(head, saved, given, by, now)
             if move is None or move.noted is None:
                 return
             first = move.noted.position
-            await session.execute(_REMOVE, {"w_id": head.id, "first": first})
+            await connection.execute(_REMOVE, {"w_id": head.id, "first": first})
             if rows := [step_row(head.id, spec) for spec in given[first - 1 :]]:
-                await session.execute(insert(step), rows)
-            await session.execute(_COUNT, {"w_id": head.id, "count": len(given)})
-            assert await put(session, move, uid)  # noqa: S101 - the row is locked: its head is the one just read
+                await connection.execute(insert(step), rows)
+            await connection.execute(_COUNT, {"w_id": head.id, "count": len(given)})
+            assert await put(connection, move, uid)  # noqa: S101 - the row is locked: its head is the one just read
 
         await self._database.write(work)
         if move is not None:

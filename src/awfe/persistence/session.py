@@ -9,19 +9,19 @@ from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy import event
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from awfe import urls
 from awfe.errors import AwfeError, ConfigError, StoreUnavailable
 from awfe.persistence import faults, opening, schema
-from awfe.persistence.closing import KnownSession, SQLiteConnection, close_for_certain, connect_sqlite, cut
+from awfe.persistence.closing import SQLiteConnection, close_for_certain, connect_sqlite, cut
 from awfe.persistence.greeting import begin, prepared
 from awfe.settings import Settings
 from awfe.shielding import cut_once, to_the_end
 
 T = TypeVar("T")
-Work = Callable[[AsyncSession], Awaitable[T]]
+Work = Callable[[AsyncConnection], Awaitable[T]]
 Kind = Literal["sqlite", "mysql", "postgresql"]
 
 # A transaction that hangs longer than this is given up and done again: its connection leads nowhere.
@@ -177,22 +177,22 @@ class Database:
         return await self.retried(lambda: self._look(work), retry_for, self._line, unseen=unseen)
 
     async def _transaction(self, work: Work[T]) -> T:
-        async with self._session(self.engine) as session:
-            result = await work(session)
-            await session.commit()
+        async with self._connected(self.engine) as connection:
+            result = await work(connection)
+            await connection.run_sync(_committed)
             return result
 
     async def _look(self, work: Work[T]) -> T:
-        async with self._session(self._reading) as session:
-            return await work(session)
+        async with self._connected(self._reading) as connection:
+            return await work(connection)
 
     @asynccontextmanager
-    async def _session(self, engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         # Not used as a context manager: that closes in a task which a loop that goes down cancels before it begins.
-        session = AsyncSession(engine, sync_session_class=KnownSession, expire_on_commit=False, autoflush=False)
+        connection = await engine.connect()
         failed = False
         try:
-            yield session
+            yield connection
         except AwfeError:
             raise
         except BaseException:
@@ -202,16 +202,16 @@ class Database:
             raise
         finally:
             # What was committed has given its connection back already.
-            if failed or session.in_transaction():
-                await to_the_end(self._end(session, session.invalidate if failed else session.close))
+            if not connection.closed:
+                await to_the_end(self._end(connection, cut if failed else Connection.close))
 
-    async def _end(self, session: AsyncSession, end: Callable[[], Awaitable[None]]) -> None:
+    async def _end(self, connection: AsyncConnection, end: Callable[[Connection], None]) -> None:
         # What was read or committed stands, whether or not a ROLLBACK is answered.
         try:
             async with asyncio.timeout(_CONNECT_LIMIT):
-                await end()
+                await connection.run_sync(end)
         except Exception:  # noqa: BLE001 - whatever it is: it is the connection's, and that is ended
-            await session.run_sync(cut)
+            await connection.run_sync(cut)
 
     async def retried(
         self,
@@ -269,3 +269,9 @@ class Database:
             msg = f"{self}: refused for user {self.url.username!r} at host {self.url.host!r}: {faults.brief(error)}"
             return ConfigError(msg)
         return StoreUnavailable(f"{self}: {faults.brief(error)}")
+
+
+def _committed(connection: Connection) -> None:
+    """Commit, and give the connection back: in one greenlet, and nothing is awaited in between."""
+    connection.commit()
+    connection.close()

@@ -104,7 +104,9 @@ class Transaction:
             event.listen(connection.sync_connection, "before_cursor_execute", _check_inside)
         self._errors.clear()
         self._connection = connection
-        self.session = _session(connection, _StepSession)
+        self.session = AsyncSession(
+            connection, sync_session_class=_StepSession, join_transaction_mode="rollback_only", expire_on_commit=False
+        )
 
     def _check_begun(self) -> None:
         if self._is_over:
@@ -165,14 +167,14 @@ class Transaction:
         """
         uid = secrets.token_hex(16)
 
-        async def conclude(session: AsyncSession) -> Head:
-            if not await put(session, move, uid):
-                return await standing(session, move)
+        async def conclude(connection: AsyncConnection) -> Head:
+            if not await put(connection, move, uid):
+                return await standing(connection, move)
             await self._commit()
             return move.after
 
-        async def look(session: AsyncSession) -> Head:
-            return await standing(session, move)
+        async def look(connection: AsyncConnection) -> Head:
+            return await standing(connection, move)
 
         try:
             head = await self._last(conclude)
@@ -202,7 +204,7 @@ class Transaction:
             raise Undone(msg)
         self._is_sound = False
         try:
-            result = await self._database.retried(lambda: work(_session(connection, Session)), 0)
+            result = await self._database.retried(lambda: work(connection), 0)
         except StoreUnavailable as error:
             # Who looks whether it was committed must not wait for what it has locked.
             await to_the_end(self.end())
@@ -263,12 +265,6 @@ def _refuse(what: str) -> NoReturn:
         "returns, and undoes all when that raises; to undo a part, use 'async with session.begin_nested()'"
     )
     raise InvalidInput(msg)
-
-
-def _session(connection: AsyncConnection, kind: type[Session]) -> AsyncSession:
-    return AsyncSession(
-        connection, sync_session_class=kind, join_transaction_mode="rollback_only", expire_on_commit=False
-    )
 
 
 def _check_inside(connection: Any, *_about: object) -> None:

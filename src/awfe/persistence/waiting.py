@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain import events, verbs
 from awfe.domain.moves import By, Head, Noted
@@ -98,11 +98,11 @@ class Sent:
     payload: bytes
 
 
-async def sent(session: AsyncSession, head: Head) -> Sent | None:
+async def sent(connection: AsyncConnection, head: Head) -> Sent | None:
     """Return the earliest signal that a workflow waits for and that has come."""
     if head.wait is None or head.wait.signal is None:
         return None
-    rows = await fetched(session, head.name, _EARLIEST, {"id": head.id, "topic": head.wait.signal})
+    rows = await fetched(connection, head.name, _EARLIEST, {"id": head.id, "topic": head.wait.signal})
     if not rows:
         return None
     with codec.understanding(head.name, f"awfe_signal.payload of {rows[0].id}"):
@@ -153,22 +153,22 @@ class Waits:
         noted = Noted(cause, now, 0, by, detail=topic)
         tried, stored = False, True
 
-        async def work(session: AsyncSession) -> Head:
+        async def work(connection: AsyncConnection) -> Head:
             nonlocal tried, noted, stored
-            head = codec.head_of(found(await fetched(session, name, LOCKED_BY_NAME, {"name": name}), name))
-            if tried and (await session.execute(_SENT_ALREADY, {"uid": uid})).one_or_none() is not None:
+            head = codec.head_of(found(await fetched(connection, name, LOCKED_BY_NAME, {"name": name}), name))
+            if tried and (await connection.execute(_SENT_ALREADY, {"uid": uid})).one_or_none() is not None:
                 return head
             tried = True
             verbs.check(head, Verb.SIGNAL)
             if check is not None:
                 check(head)
-            if once and await sent(session, head) is not None:
+            if once and await sent(connection, head) is not None:
                 stored = False
                 return head
             noted = Noted(cause, now, head.position or 0, by, detail=topic)
             values = {"uid": uid, "workflow_id": head.id, "topic": topic, "payload": payload.decode(), "at": now}
-            await session.execute(_SEND, {**values, "taken_rev": None})
-            await session.execute(insert(event).inline(), codec.event_row(head, noted, uid, head.state))
+            await connection.execute(_SEND, {**values, "taken_rev": None})
+            await connection.execute(insert(event).inline(), codec.event_row(head, noted, uid, head.state))
             return head
 
         head = await self._database.write(work)
@@ -178,12 +178,12 @@ class Waits:
 
     async def attach(self, head: Head, owner: str) -> None:
         """Let this engine go on with a workflow that waits."""
-        await self._database.write(lambda session: session.execute(_ATTACH, {"w_id": head.id, "waiter": owner}))
+        await self._database.write(lambda connection: connection.execute(_ATTACH, {"w_id": head.id, "waiter": owner}))
 
     async def is_ready(self, head: Head, now: datetime) -> bool:
         """Tell whether what a workflow waits for is there."""
         key = {"id": head.id, "now": now}
-        return bool(await self._database.read(lambda session: fetched(session, head.name, _IS_READY, key)))
+        return bool(await self._database.read(lambda connection: fetched(connection, head.name, _IS_READY, key)))
 
     async def ready_here(self, owner: str, now: datetime) -> list[Head]:
         """Return the heads of what waits in this engine, and may go on."""
@@ -191,12 +191,12 @@ class Waits:
 
     async def count_here(self, owner: str) -> int:
         """Return how many wait in this engine."""
-        rows = await self._database.read(lambda session: fetched(session, "", _HOW_MANY, {"owner": owner}))
+        rows = await self._database.read(lambda connection: fetched(connection, "", _HOW_MANY, {"owner": owner}))
         return int(rows[0][0])
 
     async def names_here(self, owner: str) -> set[str]:
         """Return the names of those that wait in this engine."""
-        rows = await self._database.read(lambda session: fetched(session, "", _NAMES, {"owner": owner}))
+        rows = await self._database.read(lambda connection: fetched(connection, "", _NAMES, {"owner": owner}))
         return {row.name for row in rows}
 
     async def to_take_up(self, now: datetime) -> list[str]:
@@ -205,10 +205,10 @@ class Waits:
 
     async def waiter_of(self, workflow_id: int) -> str | None:
         """Return the engine that goes on with a workflow."""
-        rows: Any = await self._database.read(lambda session: fetched(session, "", _WAITER, {"id": workflow_id}))
+        rows: Any = await self._database.read(lambda connection: fetched(connection, "", _WAITER, {"id": workflow_id}))
         return rows[0].waiter if rows else None
 
     async def children_of(self, workflow_id: int) -> list[str]:
         """Return the names of the workflows that steps of a workflow have begun."""
-        rows = await self._database.read(lambda session: fetched(session, "", _CHILDREN, {"id": workflow_id}))
+        rows = await self._database.read(lambda connection: fetched(connection, "", _CHILDREN, {"id": workflow_id}))
         return [row.name for row in rows]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.delta import Delta
 from awfe.domain.moves import Head, Move
@@ -53,29 +53,29 @@ class Writer:
     async def _together(self, batch: Sequence[Submitted]) -> Sequence[Head | LockLost]:
         return await self._database.write(partial(self._put, batch), 0, unseen=True)
 
-    async def _put(self, batch: Sequence[Submitted], session: AsyncSession) -> Sequence[Head | LockLost]:
+    async def _put(self, batch: Sequence[Submitted], connection: AsyncConnection) -> Sequence[Head | LockLost]:
         if len(batch) > 1:
-            if await put_all(session, self._database.kind, batch):
+            if await put_all(connection, self._database.kind, batch):
                 return [move.after for move, _ in batch]
             # One of them is fenced: which, only a locking read tells.
-            await session.rollback()
-        return [await _told(move, uid, session) for move, uid in batch]
+            await connection.rollback()
+        return [await _told(move, uid, connection) for move, uid in batch]
 
 
-async def _told(move: Move, uid: str, session: AsyncSession) -> Head | LockLost:
+async def _told(move: Move, uid: str, connection: AsyncConnection) -> Head | LockLost:
     try:
-        return await _settled(move, uid, session)
+        return await _settled(move, uid, connection)
     except LockLost as lost:
         return lost
 
 
-async def _settled(move: Move, uid: str, session: AsyncSession) -> Head:
-    return move.after if await put(session, move, uid) else await standing(session, move)
+async def _settled(move: Move, uid: str, connection: AsyncConnection) -> Head:
+    return move.after if await put(connection, move, uid) else await standing(connection, move)
 
 
-async def standing(session: AsyncSession, move: Move) -> Head:
+async def standing(connection: AsyncConnection, move: Move) -> Head:
     """Return the head that a move which changed nothing has found; raises `LockLost` when it is another runner's."""
-    rows = await fetched(session, move.before.name, LOCKED_BY_ID, {"id": move.before.id})
+    rows = await fetched(connection, move.before.name, LOCKED_BY_ID, {"id": move.before.id})
     head = codec.head_of(rows[0]) if rows else None
     if head is not None and _same_run(head, move.after) and head.rev == move.after.rev:
         return move.after

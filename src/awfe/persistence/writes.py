@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec.structs import replace
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain import events, takeover, verbs, waiting
 from awfe.domain.delta import NO_CHANGE, Delta, too_large
@@ -143,19 +143,19 @@ class Writes:
     ) -> Found:
         tried = made is not None
 
-        async def work(session: AsyncSession) -> Found:
+        async def work(connection: AsyncConnection) -> Found:
             nonlocal tried, made
-            head, progress = await locked_with_log(session, name, workflow_id)
-            if tried and (await session.execute(NOTED, {"uid": uid})).one_or_none() is not None:
+            head, progress = await locked_with_log(connection, name, workflow_id)
+            if tried and (await connection.execute(NOTED, {"uid": uid})).one_or_none() is not None:
                 return Found(head, progress)
             tried = True
-            kept = await unsaved(session, head, progress) if with_unsaved else None
+            kept = await unsaved(connection, head, progress) if with_unsaved else None
             delta = (kept and kept.delta) or NO_CHANGE
-            made = make(Found(head, progress, delta, await sent(session, head), await printed(session, head)))
+            made = make(Found(head, progress, delta, await sent(connection, head), await printed(connection, head)))
             if made is None:
                 return Found(head, progress)
             check_room(made, progress, self._database.max_context_bytes)
-            assert await put(session, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
+            assert await put(connection, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
             return Found(made.after, progress)
 
         result = await self._database.write(work, retry_for)
@@ -174,16 +174,16 @@ class Writes:
         uid = secrets.token_hex(16)
         noted: Noted | Move | None = None
 
-        async def work(session: AsyncSession) -> Head:
+        async def work(connection: AsyncConnection) -> Head:
             nonlocal noted
-            head = codec.head_of(found(await fetched(session, name, LOCKED_BY_NAME, {"name": name}), name))
-            if noted and (await session.execute(NOTED, {"uid": uid})).one_or_none() is not None:
+            head = codec.head_of(found(await fetched(connection, name, LOCKED_BY_NAME, {"name": name}), name))
+            if noted and (await connection.execute(NOTED, {"uid": uid})).one_or_none() is not None:
                 return head
             if head.state is WorkflowState.WAITING:
                 # Nobody runs it, so nobody has to be asked.
                 halt = waiting.wait_stopped if request == "stop" else waiting.wait_paused
                 noted = halt(head, now, by)
-                assert await put(session, noted, uid)  # noqa: S101 - the row is locked
+                assert await put(connection, noted, uid)  # noqa: S101 - the row is locked
                 return noted.after
             runs = head.state in ACTIVE
             if verbs.halting(head, verb, in_line=in_line) is not Answer.REQUESTED and not head.resumable:
@@ -192,14 +192,14 @@ class Writes:
             if not runs:
                 # Somebody wants it to rest now, so it is no longer for `recover()` to go on.
                 rested = replace(head, resumable=False, rev=head.rev + 1)
-                await session.execute(_REST, {"w_id": head.id, "rev": rested.rev})
-                await session.execute(INSERT_EVENT, codec.event_row(rested, noted, uid, head.state))
+                await connection.execute(_REST, {"w_id": head.id, "rev": rested.rev})
+                await connection.execute(INSERT_EVENT, codec.event_row(rested, noted, uid, head.state))
                 return rested
             stronger = head.request if head.request == "stop" else request
             asked = replace(head, request=stronger, stop_grace=head.stop_grace if grace is None else grace)
             values = {"w_id": head.id, "request": asked.request, "stop_grace": asked.stop_grace}
-            await session.execute(_ASK, values)
-            await session.execute(INSERT_EVENT, codec.event_row(asked, noted, uid, head.state))
+            await connection.execute(_ASK, values)
+            await connection.execute(INSERT_EVENT, codec.event_row(asked, noted, uid, head.state))
             return asked
 
         head = await self._database.write(work)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from awfe.errors import AwfeError
 from awfe.persistence import faults
@@ -63,8 +63,8 @@ class ServerBell:
     async def ring(self, owner: str) -> None:
         """Ring the bell of another engine; never fails."""
 
-        async def work(session: AsyncSession) -> None:
-            await self._server.ring(session, self._server.bell(self._instance, owner))
+        async def work(connection: AsyncConnection) -> None:
+            await self._server.ring(connection, self._server.bell(self._instance, owner))
 
         try:
             await self._database.write(work, 0)

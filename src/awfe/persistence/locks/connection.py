@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import TextClause, event, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from awfe.persistence.session import Database
 
@@ -45,7 +45,7 @@ class Server(Protocol):
     async def hang(self, connection: "LockConnection", bell: str, on_ring: Callable[[], None]) -> None:
         """Make a ring of this bell known on this connection, or end it."""
 
-    async def ring(self, session: AsyncSession, bell: str) -> None:
+    async def ring(self, connection: AsyncConnection, bell: str) -> None:
         """Ring somebody's bell; one that does not hang anywhere is no error."""
 
 

@@ -8,7 +8,7 @@ import asyncio
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, insert, literal_column, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateTable
 
 from awfe.errors import AwfeError
@@ -49,12 +49,11 @@ class LeaseLocks(PresenceLocks):
     async def open(self) -> None:
         """Show that this engine lives; creates the table where only the locks are."""
 
-        async def work(session: AsyncSession) -> None:
+        async def work(connection: AsyncConnection) -> None:
             # Looked for first: whoever asks to create a table needs the right to, also where there is one.
-            connection = await session.connection()
             if not await connection.run_sync(lambda sync: sync.dialect.has_table(sync, lease.name)):
-                await session.execute(CreateTable(lease, if_not_exists=True))
-            await session.execute(self._forget)
+                await connection.execute(CreateTable(lease, if_not_exists=True))
+            await connection.execute(self._forget)
 
         await self._database.write(work)
         await self.revive()
@@ -65,8 +64,8 @@ class LeaseLocks(PresenceLocks):
         if self._heart is not None:
             await end(self._heart)
 
-        async def work(session: AsyncSession) -> None:
-            await session.execute(self._end, {"me": self.owner})
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(self._end, {"me": self.owner})
 
         try:
             await self._database.write(work, 0)
@@ -81,8 +80,8 @@ class LeaseLocks(PresenceLocks):
     async def lives(self, owner: str) -> bool:
         """Tell whether another engine's lease runs."""
 
-        async def work(session: AsyncSession) -> bool:
-            return (await session.execute(self._look, {"me": owner})).one_or_none() is not None
+        async def work(connection: AsyncConnection) -> bool:
+            return (await connection.execute(self._look, {"me": owner})).one_or_none() is not None
 
         return await self._database.read(work)
 
@@ -93,10 +92,10 @@ class LeaseLocks(PresenceLocks):
                 await self._database.write(self._raise)
                 self._doubtful = False
 
-    async def _raise(self, session: AsyncSession) -> None:
+    async def _raise(self, connection: AsyncConnection) -> None:
         me = {"me": self.owner}
-        if (await session.execute(self._rise, me)).rowcount != 1:  # type: ignore[attr-defined]  # the result of an UPDATE
-            await session.execute(self._insert, me)
+        if (await connection.execute(self._rise, me)).rowcount != 1:
+            await connection.execute(self._insert, me)
 
     async def _beat(self) -> None:
         interval = self._database.settings.lock_heartbeat
@@ -113,6 +112,6 @@ class LeaseLocks(PresenceLocks):
                 for lock in tuple(self.held.values()):
                     lock.lose()
 
-    async def _renewed(self, session: AsyncSession) -> bool:
-        result = await session.execute(self._renew, {"me": self.owner})
-        return bool(result.rowcount)  # type: ignore[attr-defined]  # the result of an UPDATE
+    async def _renewed(self, connection: AsyncConnection) -> bool:
+        result = await connection.execute(self._renew, {"me": self.owner})
+        return bool(result.rowcount)

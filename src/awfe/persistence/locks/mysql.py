@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.persistence import faults
 from awfe.persistence.locks.connection import LockConnection
@@ -67,13 +67,13 @@ class MySQL:
         """Hold a lock of the bell's name: who rings kills this connection."""
         await connection.ask(self.take, bell, _HANG_LIMIT)
 
-    async def ring(self, session: AsyncSession, bell: str) -> None:
+    async def ring(self, connection: AsyncConnection, bell: str) -> None:
         """Kill the connection that holds the bell's lock; only its own user may, and a superuser."""
-        holder = (await session.execute(self.look, {"key": bell})).scalar()
+        holder = (await connection.execute(self.look, {"key": bell})).scalar()
         if holder is None:
             return
         try:
-            await session.execute(text(f"KILL {int(holder)}"))
+            await connection.execute(text(f"KILL {int(holder)}"))
         except DBAPIError as error:
             if faults.code_of(error) != _NO_SUCH_THREAD:
                 raise

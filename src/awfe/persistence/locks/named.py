@@ -4,7 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from awfe.persistence.locks.connection import LockConnection, Server, lock_engine
 from awfe.persistence.session import Database
@@ -59,8 +59,8 @@ class NamedLocks(ABC):
         """Tell whether somebody holds the lock, without taking it."""
         key = self.key(workflow_id)
 
-        async def work(session: AsyncSession) -> bool:
-            return bool((await session.execute(self.server.look, {"key": key})).scalar())
+        async def work(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(self.server.look, {"key": key})).scalar())
 
         return await self.database.read(work)
 

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.persistence.locks.connection import LockConnection
 
@@ -65,6 +65,6 @@ class PostgreSQL:
 
         await connection.driver.add_listener(bell, heard)
 
-    async def ring(self, session: AsyncSession, bell: str) -> None:
+    async def ring(self, connection: AsyncConnection, bell: str) -> None:
         """Notify the bell's channel."""
-        await session.execute(_NOTIFY, {"channel": bell})
+        await connection.execute(_NOTIFY, {"channel": bell})

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final, Protocol, Self, TypeVar
 
-from sqlalchemy import CursorResult, delete, func, text
+from sqlalchemy import delete, func, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.engine import Engine
 from awfe.errors import AwfeError, ConfigError
@@ -121,9 +121,9 @@ class Bed:
 async def execute(engine: Engine, sql: str, **parameters: Any) -> list[Any]:
     """Run one statement behind the engine's back, and return its rows."""
 
-    async def work(session: AsyncSession) -> list[Any]:
-        result = await session.execute(text(sql), parameters)
-        return [] if isinstance(result, CursorResult) and not result.returns_rows else list(result)
+    async def work(connection: AsyncConnection) -> list[Any]:
+        result = await connection.execute(text(sql), parameters)
+        return list(result) if result.returns_rows else []
 
     return await engine._database.write(work)  # noqa: SLF001 - it knows how to connect
 
