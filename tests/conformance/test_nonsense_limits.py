@@ -8,8 +8,8 @@ import pytest
 
 from awfe import BaseStep, Context, ContextError, Engine, Handle, InvalidInput, StepError, WorkflowStopped
 from tests.conformance.steps import Flaky, Hold, Note, World
+from tests.conformance.test_nonsense_data import LIMIT, SPECIAL
 from tests.databases import Database
-from tests.durability.test_nonsense_data import LIMIT, SPECIAL
 
 
 @dataclass
