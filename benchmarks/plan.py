@@ -29,6 +29,7 @@ _LONE = "one at a time, 100 steps"
 _LONE_10 = "one at a time, 10 steps"
 _HUNDRED = "100 at once, 10 steps, dedicated"
 _THOUSAND = "1,000 at once, 10 steps, shared"
+_UNCOLLECTED = "1,000 at once, few collections"
 _BARE = "1,000 at once, their moves alone"
 _LONE_BARE = "one at a time, its moves alone"
 _BESIDE = "one step beside 999 that are busy"
@@ -49,6 +50,7 @@ _SPEED = [
     Measure(_LONE_10, work.one_at_a_time, {"workflows": 100, "steps": 10}),
     Measure(_HUNDRED, work.at_once, {"workflows": 100, "steps": 10, "locks": "dedicated"}),
     Measure(_THOUSAND, work.at_once, {"workflows": 1_000, "steps": 10, "locks": "shared"}),
+    Measure(_UNCOLLECTED, work.at_once, {"workflows": 1_000, "steps": 10, "locks": "shared", "threshold": 100_000}),
     Measure(_BARE, bare.moved_alone, {"workflows": 1_000, "steps": 10}),
     Measure(_LONE_BARE, bare.moved_alone, {"workflows": 10, "steps": 100, "together": 1}),
 ]
@@ -94,6 +96,7 @@ RATIOS = [
     Ratio("one at a time, 10 steps ÷ raw commits", _LONE_10, RAW),
     Ratio("100 at once ÷ raw commits", _HUNDRED, RAW, {"mysql": 4}),
     Ratio("1,000 at once ÷ raw commits", _THOUSAND, RAW, {"mysql": 6, "postgresql": 7, "sqlite": 4}),
+    Ratio("1,000 at once, few collections ÷ raw commits", _UNCOLLECTED, RAW),
     Ratio("1,000 at once, moves alone ÷ raw commits", _BARE, RAW),
     Ratio("one at a time, moves alone ÷ raw commits", _LONE_BARE, RAW),
     Ratio("1,000 at once ÷ DBOS", _THOUSAND, _DBOS_MANY, {"postgresql": 60}),

@@ -1,6 +1,7 @@
 """What awfe does, measured: each function gets an empty database. Workflows are created before the clock runs."""
 
 import asyncio
+import gc
 import statistics
 import time
 from typing import Any
@@ -46,8 +47,15 @@ async def one_at_a_time(url: str, workflows: int, steps: int, context_bytes: int
     return figure
 
 
-async def at_once(url: str, workflows: int, steps: int, locks: str, finished: int = 0) -> Figure:
-    """Run workflows at the same time, in a database that has so many that are finished."""
+async def at_once(
+    url: str, workflows: int, steps: int, locks: str, *, finished: int = 0, threshold: int | None = None
+) -> Figure:
+    """Run workflows at the same time, in a database that has so many that are finished.
+
+    `threshold`: Python's collector of garbage looks at what is new when it is so much, and not 700 objects.
+    """
+    if threshold is not None:
+        gc.set_threshold(threshold)
     async with opened(url, locks, workflows) as engine:
         names = [f"w{n}" for n in range(workflows)]
         await create(engine, ["warm", *names], steps)
