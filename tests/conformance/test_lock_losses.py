@@ -90,6 +90,24 @@ async def test_a_connection_that_is_lost_while_it_takes_a_lock(
 
 
 @on_servers
+@pytest.mark.parametrize("locks", ["dedicated"], indirect=True)
+async def test_a_lost_connection_is_given_back_also_by_who_is_cut_off(engine: Engine, locks: str) -> None:
+    """As by a run that ends while its lock is taken again, and a heartbeat still waits on the connection."""
+    kept: Any = engine._crew.locks
+    held = await kept.take(7)
+    async with held.connection._busy:
+        held.connection.end()
+        regaining = asyncio.create_task(held.regain())
+        await asyncio.sleep(0)
+        regaining.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await regaining
+    await held.release()
+    assert kept.engine.pool.checkedout() == 0, locks
+
+
+@on_servers
 @of_connections
 async def test_a_heartbeat_is_no_sign_of_life_of_a_connection_that_is_gone(database: Database, locks: str) -> None:
     """It would keep the server from letting go."""

@@ -203,7 +203,7 @@ class Database:
         finally:
             # What was committed has given its connection back already.
             if not connection.closed:
-                await to_the_end(self._end(connection, cut if failed else Connection.close))
+                await to_the_end(self._end(connection, cut if failed else _given_back))
 
     async def _end(self, connection: AsyncConnection, end: Callable[[Connection], None]) -> None:
         # What was read or committed stands, whether or not a ROLLBACK is answered.
@@ -269,6 +269,12 @@ class Database:
             msg = f"{self}: refused for user {self.url.username!r} at host {self.url.host!r}: {faults.brief(error)}"
             return ConfigError(msg)
         return StoreUnavailable(f"{self}: {faults.brief(error)}")
+
+
+def _given_back(connection: Connection) -> None:
+    # By itself: `close()` would give back to the pool also what could not be rolled back.
+    connection.rollback()
+    connection.close()
 
 
 def _committed(connection: Connection) -> None:

@@ -60,7 +60,7 @@ class DedicatedLock(Held):
         try:
             got = await connection.ask(self._locks.server.take, self.key, self._locks.limit)
         except BaseException:
-            await connection.drop()
+            await to_the_end(connection.drop())
             raise
         if not got:
             await connection.close()
@@ -78,7 +78,7 @@ class DedicatedLock(Held):
                 if not self.is_lost:
                     return True
                 connection, self.connection = self.connection, None
-                await connection.drop()
+                await to_the_end(connection.drop())
             return await self.acquire()
 
     async def release(self) -> None:
