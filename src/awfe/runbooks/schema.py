@@ -1,5 +1,6 @@
 """The JSON Schema of runbooks, made from the types that check them; for editors."""
 
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,10 @@ def schema() -> dict[str, Any]:
     """Return it; it allows what can be told by the shape alone."""
     made = (RunbookKeys, InputKeys, RetryKeys, *KINDS.values())
     _, defs = msgspec.json.schema_components(made, ref_template="#/$defs/{name}")
+    for each in defs.values():
+        if "description" in each:
+            # Before 0.23 msgspec leaves a docstring indented.
+            each["description"] = cleandoc(each["description"])
     runbook = defs.pop("RunbookKeys")
     runbook["properties"]["context"] = {
         "description": "the values that the steps find; one without a default must be given",
