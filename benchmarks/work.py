@@ -52,7 +52,7 @@ async def at_once(
 ) -> Figure:
     """Run workflows at the same time, in a database that has so many that are finished.
 
-    `threshold`: Python's collector of garbage looks at what is new when it is so much, and not 700 objects.
+    `threshold`: after so many new objects Python's collector of garbage looks at them, and not by default.
     """
     if threshold is not None:
         gc.set_threshold(threshold)

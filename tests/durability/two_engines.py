@@ -58,7 +58,7 @@ async def two(database: Database) -> AsyncIterator[Two]:
         Engine(database.url, **settings) as second,
     ):
         # What has rung would race with what a test means to be first.
-        first._crew.bell.ring = second._crew.bell.ring = _nobody  # type: ignore[method-assign]
+        first._crew.bell.ring = second._crew.bell.ring = _nobody  # type: ignore[method-assign]  # of these two only
         try:
             yield Two(database, proxy, first, second)
         finally:

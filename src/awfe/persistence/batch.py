@@ -64,6 +64,12 @@ async def put(connection: AsyncConnection, move: Move, uid: str) -> bool:
     return await connection.run_sync(_put, [(move, uid)], _update_each, _insert_each)
 
 
+async def put_locked(connection: AsyncConnection, move: Move, uid: str) -> None:
+    """Write a move from the head that this transaction has locked and read, so that nothing can fence it."""
+    written = await put(connection, move, uid)
+    assert written  # noqa: S101 - see above
+
+
 async def put_all(connection: AsyncConnection, kind: str, moves: Sequence[tuple[Move, str]]) -> bool:
     """Write moves of different workflows, in the order of their ids, each with its uid; False where one is fenced.
 

@@ -13,7 +13,7 @@ from awfe.domain.moves import By, Move
 from awfe.domain.records import Event
 from awfe.domain.step import StepSpec
 from awfe.persistence import codec, specs
-from awfe.persistence.batch import put
+from awfe.persistence.batch import put_locked
 from awfe.persistence.entries import step_row
 from awfe.persistence.lookup import LOCKED_BY_NAME, fetched, found
 from awfe.persistence.schema import step, workflow
@@ -57,7 +57,7 @@ class Replacing:
             if rows := [step_row(head.id, spec) for spec in given[first - 1 :]]:
                 await connection.execute(insert(step), rows)
             await connection.execute(_COUNT, {"w_id": head.id, "count": len(given)})
-            assert await put(connection, move, uid)  # noqa: S101 - the row is locked: its head is the one just read
+            await put_locked(connection, move, uid)
 
         await self._database.write(work)
         if move is not None:

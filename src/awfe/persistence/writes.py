@@ -25,7 +25,7 @@ from awfe.domain.records import Event, RequestName
 from awfe.domain.states import ACTIVE, Answer, Cause, Verb, WorkflowState
 from awfe.errors import WorkflowError
 from awfe.persistence import codec
-from awfe.persistence.batch import INSERT_EVENT, put
+from awfe.persistence.batch import INSERT_EVENT, put_locked
 from awfe.persistence.gathering import Gathering
 from awfe.persistence.lookup import (
     LOCKED_BY_NAME,
@@ -155,7 +155,7 @@ class Writes:
             if made is None:
                 return Found(head, progress)
             check_room(made, progress, self._database.max_context_bytes)
-            assert await put(connection, made, uid)  # noqa: S101 - the row is locked: its head is the one just read
+            await put_locked(connection, made, uid)
             return Found(made.after, progress)
 
         result = await self._database.write(work, retry_for)
@@ -183,7 +183,7 @@ class Writes:
                 # Nobody runs it, so nobody has to be asked.
                 halt = waiting.wait_stopped if request == "stop" else waiting.wait_paused
                 noted = halt(head, now, by)
-                assert await put(connection, noted, uid)  # noqa: S101 - the row is locked
+                await put_locked(connection, noted, uid)
                 return noted.after
             runs = head.state in ACTIVE
             if verbs.halting(head, verb, in_line=in_line) is not Answer.REQUESTED and not head.resumable:
