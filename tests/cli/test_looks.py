@@ -1,11 +1,11 @@
 """How things look, without a process: the parts of `show`, `run` and `watch`."""
 
 import io
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 import awfe

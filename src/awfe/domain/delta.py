@@ -26,6 +26,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
 
     def then(self, later: "Delta") -> "Delta":
         """Return both as one change."""
+        if not self:
+            return later
         kept = {k: v for k, v in self.set.items() if k not in later.unset}
         return Delta({**kept, **later.set}, tuple(dict.fromkeys(self.unset + later.unset)))
 
@@ -38,7 +40,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
         """Make the change in a context of encoded values."""
         for key in self.unset:
             values.pop(key, None)
-        values.update(self.encoded)
+        for key, raw in self.set.items():
+            values[key] = bytes(raw)
 
     @classmethod
     def of(cls, values: Mapping[str, Any], unset: Iterable[str] = (), where: str = "context") -> "Delta":

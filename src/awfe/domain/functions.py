@@ -69,6 +69,7 @@ def _from_function(
         "__doc__": function.__doc__,
         "__annotations__": {p.name: p.annotation for p in parameters},
         "work": work,
+        "_is_value": not parameters,
         **policies,
         **{p.name: _field(p) for p in parameters},
     }

@@ -1,6 +1,9 @@
-"""What the verbs return: frozen records that compare by value."""
+"""What the verbs return: frozen records that compare by value.
 
-from dataclasses import dataclass, field
+Of some kinds a workflow has one for each of its steps. They hold plain data, in no circle that the collector could
+find, so it is told not to look at them.
+"""
+
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,23 +15,21 @@ from awfe.domain.states import Cause, StepState, WorkflowState
 RequestName = Literal["pause", "stop"]
 
 
-class _Plain:
+class _Record(msgspec.Struct, frozen=True):
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as JSON has it: times are ISO 8601 in UTC."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
 
-@dataclass(frozen=True, slots=True)
-class Changes(_Plain):
+class Changes(_Record, frozen=True, gc=False):
     """What was changed in the context: keys that were set, with their values, and keys that were removed."""
 
-    set: dict[str, Any] = field(default_factory=dict)
+    set: dict[str, Any] = {}
     unset: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowStep(_Plain):
+class WorkflowStep(_Record, frozen=True, gc=False):
     """A step of a workflow as it stands; `position` counts from 1.
 
     `changes`, `output` and `error` are those of its last attempt; a change counts only where the step is completed,
@@ -51,8 +52,7 @@ class WorkflowStep(_Plain):
     signal: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Workflow(_Plain):
+class Workflow(_Record, frozen=True):
     """A workflow as it stands; `position` is that of its current step, None when all are done.
 
     `scheduled_at` is when `recover()` may start it.
@@ -72,8 +72,7 @@ class Workflow(_Plain):
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowSummary(_Plain):
+class WorkflowSummary(_Record, frozen=True):
     """A line of a list: no context, no steps; `error` is the first line of the current step's error."""
 
     name: str
@@ -87,8 +86,7 @@ class WorkflowSummary(_Plain):
     ended_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Event(_Plain):
+class Event(_Record, frozen=True):
     """A line of a workflow's history; observers get the same. `step` is a position."""
 
     workflow: str
@@ -104,8 +102,7 @@ class Event(_Plain):
     error: ErrorInfo | None
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone(_Plain):
+class Tombstone(_Record, frozen=True):
     """What is left of a deleted workflow."""
 
     name: str
@@ -114,16 +111,14 @@ class Tombstone(_Plain):
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered(_Plain):
+class Recovered(_Record, frozen=True):
     """What `recover()` did: names of the workflows it started, and of those that need an operator."""
 
     started: tuple[str, ...]
     refused: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StepDiff(_Plain):
+class StepDiff(_Record, frozen=True):
     """A step that is not as it was saved; positions count from 1, `before` among the saved and `after` in the list.
 
     `was` and `now` hold the arguments that differ, and with its policies `"using"`; one that was reordered may have
@@ -135,12 +130,11 @@ class StepDiff(_Plain):
     impl: str
     before: int | None
     after: int | None
-    was: dict[str, Any] = field(default_factory=dict)
-    now: dict[str, Any] = field(default_factory=dict)
+    was: dict[str, Any] = {}
+    now: dict[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Diff(_Plain):
+class Diff(_Record, frozen=True):
     """How the saved steps of a workflow differ from a list: true where they do, and what they differ in."""
 
     steps: tuple[StepDiff, ...] = ()
@@ -186,8 +180,7 @@ def _line_of(each: StepDiff) -> str:
     return f"{each.kind} {where} {each.name}{differs}"
 
 
-@dataclass(frozen=True, slots=True)
-class Purged(_Plain):
+class Purged(_Record, frozen=True):
     """What `purge()` did: names of what is deleted, and of what is old but was left, since part of it still runs."""
 
     deleted: tuple[str, ...]
@@ -198,8 +191,7 @@ Action = Literal["run", "keep", "skip", "undo"]
 _RUNNING = ("run", "resume", "start", "restart", "rollback")
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStep(_Plain):
+class PlannedStep(_Record, frozen=True):
     """What a verb makes of a step; `state` is as it stands.
 
     `run`: it runs now, or when the workflow goes on. `keep`: it is left as it is. `skip`: it is passed over.
@@ -212,8 +204,7 @@ class PlannedStep(_Plain):
     action: Action
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped(_Plain):
+class Dropped(_Record, frozen=True):
     """A change of the context that a verb drops, and what had made it.
 
     `position` is that of its step, 0 before the first. `saved`: it is in the context; otherwise an attempt that failed
@@ -226,8 +217,7 @@ class Dropped(_Plain):
     changes: Changes
 
 
-@dataclass(frozen=True, slots=True)
-class Plan(_Plain):
+class Plan(_Record, frozen=True):
     """What a verb would do to a workflow, or why it would be refused; `str(plan)` is for people.
 
     `state` is as it stands, None where the tables don't tell; `leads_to` is where it comes to rest when no step fails,
@@ -243,7 +233,7 @@ class Plan(_Plain):
     why_not: str | None = None
     error: str | None = None
     steps: tuple[PlannedStep, ...] = ()
-    context: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = {}
     dropped: tuple[Dropped, ...] = ()
 
     def lines(self) -> tuple[str, ...]:

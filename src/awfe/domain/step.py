@@ -6,6 +6,7 @@ import difflib
 import inspect
 import operator
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, Literal, ParamSpec, Self, cast
 
 import msgspec
@@ -59,6 +60,8 @@ class BaseStep(Generic[Typed]):
     on_error: ClassVar[OnError] = "pause"
     on_interrupt: ClassVar[OnInterrupt] = "pause"
     _context_type: ClassVar[Any] = None
+    # Nothing in it can change, and its own code never sees it: so there need be only one.
+    _is_value: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, name: str | None = None, aliases: tuple[str, ...] = (), **kwargs: Any) -> None:
         """Register the class under its names."""
@@ -132,6 +135,7 @@ class TransactionalStep(_AnyStep, Generic[Typed]):  # type: ignore[misc]  # see 
         raise NotImplementedError
 
 
+NOTHING = b"{}"
 _POLICIES_OF = operator.attrgetter(*POLICIES)
 _DECLARED = _POLICIES_OF(BaseStep)
 _DEFAULT = Policies()
@@ -183,7 +187,7 @@ def _declared(step: BaseStep, policy: str) -> Any:
     return getattr(step, policy) if isinstance(value, property) else value
 
 
-class StepSpec(msgspec.Struct, frozen=True):
+class StepSpec(msgspec.Struct, frozen=True, gc=False):
     """A step as it is saved; `args` and `policies` are JSON objects."""
 
     position: int
@@ -196,6 +200,8 @@ class StepSpec(msgspec.Struct, frozen=True):
         """Make the step again; raises `LookupError` for an unknown name, `InvalidInput` for unfit arguments."""
         cls = registry.find(self.impl)
         shape_of(cls._context_type)
+        if _is_value(cls) and (self.name, self.args, self.policies) == (cls.__name__, NOTHING, NOTHING):
+            return _only(cls)  # type: ignore[arg-type,unused-ignore]  # a class is hashable, whatever its instances
         try:
             loaded = cast("BaseStep", cls(**decode(self.args)))
         except Exception as error:
@@ -203,10 +209,21 @@ class StepSpec(msgspec.Struct, frozen=True):
                 f"step {self.position}: the saved arguments {self.args.decode()} don't fit {cls.__qualname__}: {error}"
             )
             raise InvalidInput(msg) from error
-        if self.name:
+        if self.name not in ("", cls.__name__):
             object.__setattr__(loaded, "_own_name", self.name)
-        overrides = msgspec.json.decode(self.policies)
+        overrides = {} if self.policies == NOTHING else msgspec.json.decode(self.policies)
         return loaded.using(**overrides) if overrides else loaded
+
+
+def _is_value(cls: type[BaseStep]) -> bool:
+    # Its own word, and not one that it has from another class.
+    return bool(vars(cls).get("_is_value"))
+
+
+# Classes that are made on the way can go again.
+@lru_cache(maxsize=256)
+def _only(cls: type[BaseStep]) -> BaseStep:
+    return cls()
 
 
 def save(position: int, item: object) -> StepSpec:

@@ -83,6 +83,7 @@ class _AttemptLine(msgspec.Struct, array_like=True, gc=False):
     changes: str | None
 
 
+_CAUSES: Final = {outcome: Cause(f"step_{outcome}") for outcome in OUTCOMES}
 _WAIT: Final = _HeadRow.__struct_fields__.index("wait")
 Placed = tuple[tuple[int, int, int], Entry]
 _TIMES: Final = (datetime,)
@@ -180,11 +181,11 @@ def entry_of_event(row: Sequence[Any]) -> Placed:
 def entry_of_attempt(row: Sequence[Any]) -> Placed:
     """Return a line of the log with its place in it, from a row of `awfe_attempt`."""
     line = msgspec.convert(tuple(row), _AttemptLine)
-    if line.outcome not in OUTCOMES:
+    cause = _CAUSES.get(line.outcome)
+    if cause is None:
         msg = f"outcome {line.outcome}: no attempt ends so"
         raise ValueError(msg)
-    entry = Entry(line.rev, Cause(f"step_{line.outcome}"), line.position, line.attempt, unpack(line.changes))
-    return (line.rev, 0, 0), entry
+    return (line.rev, 0, 0), Entry(line.rev, cause, line.position, line.attempt, unpack(line.changes))
 
 
 def columns_of(head: Head) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.foresight import Seen
-from awfe.persistence.lookup import compare, log_until, unsaved, with_steps
+from awfe.persistence.lookup import compare, told, unsaved, with_steps
 from awfe.persistence.reads import shown
 from awfe.persistence.session import Database
 
@@ -15,8 +15,8 @@ async def glance(database: Database, name: str) -> Seen:
 
     async def work(connection: AsyncConnection) -> Seen:
         head, saved = await with_steps(connection, name)
-        log = await log_until(connection, head)
-        await shown(connection, head, saved, log)
+        log, attempts = await told(connection, head)
+        await shown(connection, head, saved, log, attempts)
         seen = Seen(head, saved, log)
         compare(head, seen.progress)
         return replace(seen, unsaved=await unsaved(connection, head, seen.progress))

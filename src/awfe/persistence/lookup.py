@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, bindparam, case, select
+from sqlalchemy import BindParameter, and_, bindparam, case, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.log import Entry, Progress, replay
@@ -27,25 +27,35 @@ _WITH_STEPS: Final = (
 )
 # An attempt's changes count only when it was completed or undone, so the others are not even sent. What is read here
 # is put in order here: a server that sorts rows with long texts does it in a file.
+_counts: Final = attempt.c.outcome.in_([StepState.COMPLETED.value, StepState.UNDONE.value])
 ENDING: Final = (
     attempt.c.rev,
     attempt.c.outcome,
     attempt.c.position,
     attempt.c.attempt,
-    case((attempt.c.outcome.in_([StepState.COMPLETED.value, StepState.UNDONE.value]), attempt.c.changes)),
+    case((_counts, attempt.c.changes)).label("changes"),
 )
-# What is shown of the last attempt of a step; nothing else of it is sent.
-SHOWN: Final = (
-    attempt.c.position,
-    attempt.c.rev,
+# The last attempt of a step has none that follows; what is long of the others is not sent.
+_next: Final = attempt.alias("following")
+_is_last: Final = _next.c.attempt.is_(None)
+_BOTH: Final = attempt.outerjoin(
+    _next,
+    and_(
+        _next.c.workflow_id == attempt.c.workflow_id,
+        _next.c.position == attempt.c.position,
+        _next.c.attempt == attempt.c.attempt + 1,
+    ),
+)
+ATTEMPTS: Final = select(
+    attempt.c.workflow_id,
+    *ENDING,
     attempt.c.started_at,
     attempt.c.ended_at,
-    attempt.c.changes,
-    attempt.c.output,
-    attempt.c.error_type,
-    attempt.c.error_message,
-    attempt.c.error_traceback,
-)
+    case((and_(_is_last, ~_counts), attempt.c.changes)).label("left"),
+    *(case((_is_last, column)).label(column.name) for column in (attempt.c.output, attempt.c.error_type)),
+    *(case((_is_last, column)).label(column.name) for column in (attempt.c.error_message, attempt.c.error_traceback)),
+).select_from(_BOTH)
+_ATTEMPTS: Final = ATTEMPTS.where(attempt.c.workflow_id == _id)
 _ENDED: Final = select(*ENDING).where(attempt.c.workflow_id == _id)
 LINE: Final = (event.c.rev, event.c.id, event.c.cause, event.c.position, event.c.attempt, event.c.changes)
 _NOTED: Final = select(*LINE).where(event.c.workflow_id == _id)
@@ -115,9 +125,17 @@ async def log_of(connection: AsyncConnection, head: Head) -> list[Entry]:
     return await _log(connection, head, await fetched(connection, head.name, _NOTED, {"id": head.id}))
 
 
-async def log_until(connection: AsyncConnection, head: Head) -> list[Entry]:
-    """Return the log up to a head; another transaction may have added to it since."""
-    return [entry for entry in await log_of(connection, head) if entry.rev <= head.rev]
+async def told(connection: AsyncConnection, head: Head) -> tuple[list[Entry], Sequence[Any]]:
+    """Return the log up to a head, and the rows of its attempts; another transaction may have added to them since."""
+    noted = await fetched(connection, head.name, _NOTED, {"id": head.id})
+    attempts = await fetched(connection, head.name, _ATTEMPTS, {"id": head.id})
+    return until(head, noted, attempts), attempts
+
+
+def until(head: Head, noted: Iterable[Sequence[Any]], attempts: Iterable[Sequence[Any]]) -> list[Entry]:
+    """Return the log up to a head, of lines and of the rows of `ATTEMPTS`."""
+    log = entries_of(head, noted, (row[1 : 1 + len(ENDING)] for row in attempts))
+    return [entry for entry in log if entry.rev <= head.rev]
 
 
 async def _log(connection: AsyncConnection, head: Head, lines: Iterable[Sequence[Any]]) -> list[Entry]:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import BindParameter, bindparam, func, select, tuple_
+from sqlalchemy import BindParameter, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.log import Progress, replay
@@ -17,7 +17,7 @@ from awfe.domain.records import Workflow
 from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowError
 from awfe.persistence import codec, specs, views
-from awfe.persistence.lookup import ENDING, LINE, SAVED, SHOWN, compare, entries_of, fetched, found, printed
+from awfe.persistence.lookup import ATTEMPTS, ENDING, LINE, SAVED, compare, entries_of, fetched, found, printed, until
 from awfe.persistence.schema import attempt, event, step, workflow
 
 T = TypeVar("T")
@@ -34,15 +34,7 @@ _HEADS: Final = select(workflow).where(workflow.c.name.in_(_given))
 _STEPS: Final = select(step.c.workflow_id, *SAVED).where(step.c.workflow_id.in_(_given))
 _NOTED: Final = select(event.c.workflow_id, *LINE).where(event.c.workflow_id.in_(_given))
 _ENDED: Final = select(attempt.c.workflow_id, *ENDING).where(attempt.c.workflow_id.in_(_given))
-_OF_ATTEMPT: Final = (attempt.c.workflow_id, attempt.c.position, attempt.c.attempt)
-_NEWEST: Final = (
-    select(attempt.c.workflow_id, attempt.c.position, func.max(attempt.c.attempt))
-    .where(attempt.c.workflow_id.in_(_given))
-    .group_by(attempt.c.workflow_id, attempt.c.position)
-)
-_LAST_ATTEMPTS: Final = select(attempt.c.workflow_id, *SHOWN).where(
-    attempt.c.workflow_id.in_(_given), tuple_(*_OF_ATTEMPT).in_(_NEWEST)
-)
+_ATTEMPTS: Final = ATTEMPTS.where(attempt.c.workflow_id.in_(_given))
 
 
 async def glanced(ids: Sequence[int], connection: AsyncConnection) -> Sequence[tuple[Head, Progress] | None]:
@@ -75,17 +67,15 @@ async def with_steps(names: Sequence[str], connection: AsyncConnection) -> Seque
 async def workflows(names: Sequence[str], connection: AsyncConnection) -> Sequence[Workflow | None]:
     """Read workflows as they stand."""
     heads = await _heads(connection, names)
-    tables = (_STEPS, _NOTED, _ENDED, _LAST_ATTEMPTS)
-    steps, noted, ended, last = [await _by_key(connection, each, _ids(heads)) for each in tables]
+    tables = (_STEPS, _NOTED, _ATTEMPTS)
+    steps, noted, attempts = [await _by_key(connection, each, _ids(heads)) for each in tables]
     texts = {head.id: await printed(connection, head) for head in heads.values() if head.waits}
 
     def shown(head: Head) -> Workflow:
         saved = specs.specs_of(head, (row[1:] for row in steps[head.id]))
-        log = entries_of(head, [row[1:] for row in noted[head.id]], [row[1:] for row in ended[head.id]])
-        # Another transaction may have moved it since: what is younger than the head is not looked at.
-        log = [entry for entry in log if entry.rev <= head.rev]
+        log = until(head, [row[1:] for row in noted[head.id]], attempts[head.id])
         with codec.understanding(head.name, "what its steps changed"):
-            return views.workflow(head, saved, log, last[head.id], texts.get(head.id, ""))
+            return views.workflow(head, saved, log, attempts[head.id], texts.get(head.id, ""))
 
     return [_made(shown, heads.get(each)) for each in names]
 

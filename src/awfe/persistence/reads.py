@@ -5,7 +5,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import BindParameter, Column, Select, and_, bindparam, func, null, or_, select, tuple_
+from sqlalchemy import BindParameter, Column, Select, and_, bindparam, func, null, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.log import Entry
@@ -16,7 +16,7 @@ from awfe.domain.step import StepSpec
 from awfe.errors import WorkflowCorrupt
 from awfe.persistence import codec, many, specs, views
 from awfe.persistence.gathering import Gathering
-from awfe.persistence.lookup import SHOWN, fetched, found, head_of, log_until, printed, still_there, with_steps
+from awfe.persistence.lookup import fetched, found, head_of, printed, still_there, told, with_steps
 from awfe.persistence.schema import attempt, event, step, workflow
 from awfe.persistence.session import Database
 
@@ -36,11 +36,6 @@ _REMAINS: Final = select(workflow.c.id, workflow.c.owner, workflow.c.run_id, wor
     workflow.c.name == bindparam("name")
 )
 LOCKED_REMAINS: Final = _REMAINS.with_for_update()
-_NEWEST: Final = select(attempt.c.position, func.max(attempt.c.attempt)).where(attempt.c.workflow_id == _id)
-_LAST_ATTEMPTS: Final = select(*SHOWN).where(
-    attempt.c.workflow_id == _id,
-    tuple_(attempt.c.position, attempt.c.attempt).in_(_NEWEST.group_by(attempt.c.position)),
-)
 _SUMMARIES: Final = (
     select(workflow, step.c.name.label("step_name"), attempt.c.error_type, attempt.c.error_message)
     .add_columns(null().label("error_traceback"))
@@ -205,11 +200,12 @@ async def _with_steps(name: str, connection: AsyncConnection) -> Saved:
 
 async def _workflow(name: str, connection: AsyncConnection) -> Workflow:
     head, saved = await with_steps(connection, name)
-    return await shown(connection, head, saved, await log_until(connection, head))
+    return await shown(connection, head, saved, *await told(connection, head))
 
 
-async def shown(connection: AsyncConnection, head: Head, saved: list[StepSpec], log: list[Entry]) -> Workflow:
+async def shown(
+    connection: AsyncConnection, head: Head, saved: list[StepSpec], log: list[Entry], attempts: Sequence[Any]
+) -> Workflow:
     """Return a workflow as it stands, of what was read of it."""
-    attempts = await fetched(connection, head.name, _LAST_ATTEMPTS, {"id": head.id})
     with codec.understanding(head.name, "what its steps changed"):
         return views.workflow(head, saved, log, attempts, await printed(connection, head))

@@ -33,12 +33,15 @@ def summary(head: Head, row: Any) -> WorkflowSummary:
 
 
 def workflow(head: Head, saved: list[StepSpec], log: list[Entry], attempts: Sequence[Any], waits: str) -> Workflow:
-    """Return a workflow as its head, its log and the last attempt of each step tell it.
+    """Return a workflow as its head, its log and its attempts tell it.
 
     `waits` is what a step has printed that now waits.
     """
     progress = replay(log)
-    last = {row.position: row for row in attempts}
+    last: dict[int, Any] = {}
+    for row in attempts:
+        if (other := last.get(row.position)) is None or other.attempt < row.attempt:
+            last[row.position] = row
     initial: dict[str, bytes] = {}
     by_position: defaultdict[int, list[Entry]] = defaultdict(list)
     for entry in log:
@@ -51,7 +54,8 @@ def workflow(head: Head, saved: list[StepSpec], log: list[Entry], attempts: Sequ
         context=_decoded(head.name, progress.context()),
         initial_context=_decoded(head.name, initial),
         steps=tuple(
-            _step(spec, head, progress, by_position[spec.position], last.get(spec.position), waits) for spec in saved
+            _step(spec, head, progress, by_position.get(spec.position, ()), last.get(spec.position), waits)
+            for spec in saved
         ),
         position=head.position,
         request=head.request,
@@ -68,7 +72,7 @@ def _decoded(name: str, values: Mapping[str, bytes]) -> dict[str, Any]:
         return {key: decode(data) for key, data in values.items()}
 
 
-def _step(spec: StepSpec, head: Head, progress: Progress, mine: list[Entry], row: Any, waits: str) -> WorkflowStep:
+def _step(spec: StepSpec, head: Head, progress: Progress, mine: Sequence[Entry], row: Any, waits: str) -> WorkflowStep:
     current = spec.position == head.position
     state = head.step_state if current else progress.ended.get(spec.position, StepState.PENDING)
     assert state is not None  # noqa: S101 - the schema holds it: a current step has a state
@@ -94,18 +98,18 @@ def _step(spec: StepSpec, head: Head, progress: Progress, mine: list[Entry], row
     )
 
 
-def _changes(mine: list[Entry], number: int, state: StepState, shown: Any) -> Delta:
+def _changes(mine: Sequence[Entry], number: int, state: StepState, shown: Any) -> Delta:
     if state is StepState.SKIPPED:
         skips = [entry for entry in mine if entry.cause is Cause.SKIP]
         # A skip ends an attempt that waits, in one move with it.
         if shown is None or (skips and skips[-1].rev >= shown.rev):
             return (skips[-1].delta if skips else None) or NO_CHANGE
     delta = NO_CHANGE
+    seen = state is not StepState.PENDING or shown is not None
     for entry in mine:
-        seen = state is not StepState.PENDING or shown is not None
         if entry.cause in (Cause.CHECKPOINT, Cause.STEP_WAITING) and entry.attempt == number and seen:
             delta = delta.then(entry.delta or NO_CHANGE)
-    return delta if shown is None else delta.then(codec.unpack(shown.changes))
+    return delta if shown is None else delta.then(codec.unpack(shown.changes or shown.left))
 
 
 def line_of_attempt(name: str, row: Any) -> tuple[tuple[int, int, int], Event]:
