@@ -49,11 +49,11 @@ def _end(head: Head, delta: Delta) -> Move:
 
 async def _committed(database: Database, made: list[Move], together: int) -> list[Head]:
     for first in range(0, len(made), together):
-        await database.write(partial(_put, database.kind, made[first : first + together]), unseen=True)
+        await database.write(partial(_put, made[first : first + together]), unseen=True)
     return [move.after for move in made]
 
 
-async def _put(kind: str, made: list[Move], connection: AsyncConnection) -> None:
+async def _put(made: list[Move], connection: AsyncConnection) -> None:
     submitted = [(move, secrets.token_hex(16)) for move in made]
-    done = await (put(connection, *submitted[0]) if len(made) == 1 else put_all(connection, kind, submitted))
+    done = await (put(connection, *submitted[0]) if len(made) == 1 else put_all(connection, submitted))
     assert done  # noqa: S101 - nobody else moves them

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from anyio import CancelScope
@@ -14,7 +15,7 @@ async def to_the_end(awaitable: Awaitable[T]) -> T:
     """Await something that must not be cut off, then deliver a cancellation that came meanwhile."""
     cancelled: list[bool] = []
     task = unseen(awaitable)
-    await _outlast(task, lambda: cancelled.append(True))
+    await outlast(partial(over, task), lambda: cancelled.append(True))
     if cancelled and not task.cancelled():
         # Looked at, so that asyncio does not call it forgotten.
         task.exception()
@@ -32,7 +33,7 @@ async def cut_once(awaitable: Awaitable[T]) -> T:
         await over(task)
     except asyncio.CancelledError:
         task.cancel()
-        await _outlast(task, bool)
+        await outlast(partial(over, task), bool)
         if not task.cancelled():
             # Looked at, so that asyncio does not call it forgotten.
             task.exception()
@@ -48,20 +49,15 @@ async def surely(once: Callable[[], Awaitable[T]], on_cancel: Callable[[], None]
     while True:
         task = unseen(once())
         try:
-            return await heard(task, on_cancel)
+            await over(task)
         except asyncio.CancelledError:
             on_cancel()
-
-
-async def heard(future: "asyncio.Future[T]", on_cancel: Callable[[], None]) -> T:
-    """Return what others make of a future, and tell of each cancellation instead of raising it."""
-    try:
-        await over(future)
-    except asyncio.CancelledError:
-        on_cancel()
-        # A shield costs more than all else here, so that there is one only from here on.
-        await _outlast(future, on_cancel)
-    return future.result()
+            # A shield costs more than all else here, so that there is one only from here on.
+            await outlast(partial(over, task), on_cancel)
+        try:
+            return task.result()
+        except asyncio.CancelledError:
+            on_cancel()
 
 
 async def end(task: "asyncio.Task[None]") -> None:
@@ -86,6 +82,8 @@ def unseen(awaitable: Awaitable[T]) -> "asyncio.Task[T]":
 
 async def over(future: "asyncio.Future[Any]") -> None:
     """Return when a future is done; it is not cancelled with who waits. As `asyncio.wait`, at a third of its cost."""
+    if future.done():
+        return
     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def tell(_: object) -> None:
@@ -99,12 +97,13 @@ async def over(future: "asyncio.Future[Any]") -> None:
         future.remove_done_callback(tell)
 
 
-async def _outlast(task: "asyncio.Future[T]", on_cancel: Callable[[], object]) -> None:
+async def outlast(wait: Callable[[], Awaitable[None]], on_cancel: Callable[[], object]) -> None:
+    """Wait to the end, and tell of each cancellation instead of raising it."""
     # anyio's shield alone does not stop a task.cancel(), and a loop of asyncio's shield alone spins in a cancelled
     # anyio scope; nested, both hold and neither costs.
     with CancelScope(shield=True):
-        while not task.done():
+        while True:
             try:
-                await over(task)
+                return await wait()
             except asyncio.CancelledError:
                 on_cancel()

@@ -30,19 +30,19 @@ class Cost(NamedTuple):
 
 CEILINGS = {
     1: {
-        "sqlite": Cost(3, 1.1, 1_600, 4_300),
-        "mysql": Cost(3.2, 1.1, 1_700, 5_400),
-        "postgresql": Cost(3.2, 1.1, 2_100, 3_400),
+        "sqlite": Cost(3, 1.1, 1_600, 2_400),
+        "mysql": Cost(3.2, 1.1, 1_700, 4_200),
+        "postgresql": Cost(3.2, 1.1, 2_100, 2_600),
     },
     100: {
-        "sqlite": Cost(0.2, 0.05, 450, 1_000),
-        "mysql": Cost(0.25, 0.05, 600, 1_750),
-        "postgresql": Cost(0.25, 0.05, 600, 1_200),
+        "sqlite": Cost(0.2, 0.05, 450, 700),
+        "mysql": Cost(0.25, 0.05, 500, 1_100),
+        "postgresql": Cost(0.25, 0.05, 500, 720),
     },
     1_000: {
-        "sqlite": Cost(0.1, 0.015, 550, 950),
-        "mysql": Cost(0.15, 0.02, 650, 1_650),
-        "postgresql": Cost(0.15, 0.02, 700, 1_200),
+        "sqlite": Cost(0.1, 0.015, 550, 680),
+        "mysql": Cost(0.15, 0.02, 550, 1_070),
+        "postgresql": Cost(0.15, 0.02, 550, 700),
     },
 }
 

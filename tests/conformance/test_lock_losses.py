@@ -42,14 +42,14 @@ async def test_a_server_that_hangs_up(
     kept: Any = engine._crew.locks
     left: list[LockConnection] = []
 
-    async def ask(self: LockConnection, call: str, key: Any, limit: float) -> bool:
-        answer = await real(self, call, key, limit)
+    async def ask(self: LockConnection, call: str, keys: Any, limit: float) -> list[bool]:
+        given = await real(self, call, keys, limit)
         if call is getattr(kept.server, what) and not left:
             left.append(self)
             self.end()
             if not answers:
                 raise ConnectionResetError
-        return answer
+        return given
 
     monkeypatch.setattr(LockConnection, "ask", ask)
     await engine.create_workflow("w", {}, [Note("one"), Note("two")])
@@ -67,17 +67,18 @@ async def test_a_connection_that_is_lost_while_it_takes_a_lock(
     engine: Engine, open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch, locks: str
 ) -> None:
     """It is taken on a new one; what the server gave to the old one goes with it."""
-    real = LockConnection._answer
+    real = LockConnection._answers
     kept: Any = engine._crew.locks
     left: list[LockConnection] = []
 
-    async def answer(self: LockConnection, call: str, limit: float) -> None:
-        await real(self, call, limit)
+    async def answers(self: LockConnection, call: str, keys: Any, limit: float) -> list[bool]:
+        given = await real(self, call, keys, limit)
         if call is kept.server.take and not left:
             left.append(self)
             raise ConnectionResetError
+        return given
 
-    monkeypatch.setattr(LockConnection, "_answer", answer)
+    monkeypatch.setattr(LockConnection, "_answers", answers)
     held = await kept.take(7)
     assert held is not None
     assert left[0].ended.is_set(), locks
@@ -135,7 +136,7 @@ async def test_a_lock_that_the_server_does_not_know_ends_the_connection(engine: 
     """Nobody knows what else it has forgotten: the others are taken again."""
     kept: Any = engine._crew.locks
     forgotten, other = await kept.take(7), await kept.take(8)
-    assert await forgotten.connection.ask(kept.server.release, forgotten.key, kept.limit)
+    assert await forgotten.connection.ask(kept.server.release, [forgotten.key], kept.limit) == [True]
     await forgotten.release()
     assert other.is_lost, locks
     assert await other.regain()

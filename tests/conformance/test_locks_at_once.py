@@ -57,21 +57,20 @@ async def test_who_is_cancelled_in_the_line_asks_for_nothing(engine: Engine) -> 
     first = await kept.take(1)
     connection = first.connection
     keys = [kept.key(number) for number in (2, 3)]
-    tasks = [asyncio.create_task(connection.ask(kept.server.take, key, 5.0)) for key in keys]
+    tasks = [asyncio.create_task(connection.ask(kept.server.take, [key], 5.0)) for key in keys]
     await asyncio.sleep(0)
     # The first asks by now, and the second stands in line.
     tasks[1].cancel()
     await asyncio.wait(tasks)
-    assert tasks[0].result() is True
+    assert tasks[0].result() == [True]
     assert tasks[1].cancelled()
     assert not connection.ended.is_set()
-    assert await connection.ask(kept.server.release, keys[0], 5.0)
-    assert not await connection.ask(kept.server.release, keys[1], 5.0)
-    late = asyncio.create_task(connection.ask(kept.server.take, keys[0], 5.0))
+    assert await connection.ask(kept.server.release, keys, 5.0) == [True, False]
+    late = asyncio.create_task(connection.ask(kept.server.take, keys[:1], 5.0))
     await asyncio.sleep(0)
     late.cancel()
     await asyncio.wait([late])
     assert connection.ended.is_set()
     with pytest.raises(ConnectionResetError):
-        await connection.ask(kept.server.take, keys[0], 5.0)
+        await connection.ask(kept.server.take, keys[:1], 5.0)
     await first.release()

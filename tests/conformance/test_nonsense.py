@@ -13,7 +13,9 @@ from awfe import (
     ContextError,
     Engine,
     InvalidInput,
+    StepError,
     WorkflowNotFound,
+    step,
 )
 from tests.conformance.steps import Note
 from tests.databases import Database
@@ -28,6 +30,14 @@ class SyncWork(BaseStep):
 
     def work(self, ctx: Context) -> None:  # type: ignore[override]  # what is tested
         """Work at once."""
+
+
+@step(name="tests.longest")
+async def _longest(ctx: Context, part: str, length: int) -> None:
+    """Fail with all that can be as long as it may be, and longer in a document."""
+    ctx["a"] = (part * length)[:length]
+    ctx.output("\x01" * (1 << 16))
+    raise ValueError("\x01" * (1 << 16))
 
 
 class Stateful(BaseStep):
@@ -173,6 +183,13 @@ async def test_the_context_is_bounded_by_what_a_statement_can_carry(
         text = "\\'\0" * (engine._database.max_context_bytes // 12)
         await engine.create_workflow("w", {"a": text}, [Note("one")])
         assert (await engine.get("w")).context == {"a": text}
+        quotes = "\"'" * (engine._database.max_context_bytes // 3 - 10)
+        await engine.create_workflow("longest", {}, [_longest(quotes[:100], len(quotes))])
+        with pytest.raises(StepError):
+            await engine.run("longest")
+        failed = (await engine.get("longest")).steps[0]
+        assert failed.changes.set == {"a": quotes}
+        assert len(failed.output) == 1 << 16
 
 
 @pytest.mark.parametrize("name", [0, False, 5, None, b"precious", "\ud800"])

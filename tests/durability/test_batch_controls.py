@@ -53,7 +53,7 @@ async def test_of_many_claims_one_that_waited_for_an_edit_sees_it(database: Data
             edit = asyncio.create_task(editing.update_context(ODD, {"edited": 1}))
             await strike.struck.wait()
             calls.clear()
-            claims = [engine._writes.claim(name, claiming(engine), ids[name]) for name in NAMES]
+            claims = [engine._writes.claim(name, claiming(engine), ids[name], pytest.fail) for name in NAMES]
             claimed = asyncio.gather(*claims)
             await asked_again(database)
             strike.release()

@@ -32,9 +32,9 @@ class Work:
             raise self.error
         return batch
 
-    def ask(self, number: int, what: str = "", weight: int = 0) -> "asyncio.Future[Question | None]":
+    def ask(self, number: int, what: str = "", weight: int = 0) -> "asyncio.Task[Question | None]":
         """Ask about a workflow."""
-        return self.gathering.ask(number, (number, what), weight)
+        return asyncio.create_task(self.gathering.ask(number, (number, what), weight))
 
 
 async def turns(count: int = 5) -> None:

@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from awfe.execution.attempt import _Tail
+from awfe.execution.output import Tail
 
 
 @given(st.lists(st.text("aé€😀\n", max_size=12), max_size=30), st.integers(0, 20))
 def test_it_is_the_end_of_all(parts: list[str], limit: int) -> None:
-    tail = _Tail(limit)
+    tail = Tail(limit)
     for part in parts:
         tail.add(part)
     # What is longer by itself has its middle left out before it comes here.
@@ -17,7 +17,7 @@ def test_it_is_the_end_of_all(parts: list[str], limit: int) -> None:
 
 
 def test_what_is_not_kept_takes_no_room() -> None:
-    tail = _Tail(0)
+    tail = Tail(0)
     for _ in range(100):
         tail.add("x")
     assert tail._parts == []

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -13,14 +14,16 @@ from awfe.domain.context import Context, StepInfo
 from awfe.domain.delta import NO_CHANGE, Delta, too_large
 from awfe.domain.encoded import Encoded
 from awfe.domain.moves import Head
-from awfe.domain.outcomes import Ending, ErrorInfo, Outcome, storable
+from awfe.domain.outcomes import Ending, ErrorInfo, Outcome
 from awfe.domain.records import Workflow
 from awfe.domain.secret import Revealed, Secret
+from awfe.domain.services import Log
 from awfe.domain.step import BaseStep, called, face_for
 from awfe.domain.waits import WAITING, Waiting, Woken
 from awfe.errors import ContextError, InvalidInput
 from awfe.execution.body import Body
 from awfe.execution.crew import Crew
+from awfe.execution.output import Tail
 from awfe.execution.secrets import Keyring, Secrets
 from awfe.shielding import over
 
@@ -75,7 +78,7 @@ class Attempt:
         self._checkpoint = checkpoint
         self._info = info
         self._workflow = head.name
-        self._tail = _Tail(crew.settings.max_output_bytes)
+        self._tail = Tail(crew.settings.max_output_bytes)
         self._loop = asyncio.get_running_loop()
         self._is_over = False
         self._waiter: asyncio.Future[None] | None = None
@@ -87,6 +90,13 @@ class Attempt:
         self.timed_out = False
         self.task: asyncio.Task[BaseException | None] | None = None
         self._body: Body | None = None
+
+    @cached_property
+    def log(self) -> Log:
+        """The logger of the step."""
+        info = self._info
+        about = {"workflow": self._workflow, "step": info.name, "position": info.position, "attempt": info.attempt}
+        return _StepLog(self._crew.log, about, self._crew.secrets)
 
     @property
     def stop_requested(self) -> bool:
@@ -151,10 +161,7 @@ class Attempt:
 
     async def run(self, committed: Encoded, timeout: float | None, grace: float) -> Outcome:  # noqa: ASYNC109 - the timeout is the step's policy; what happens then is decided here
         """Run the step to its end, or until its grace is over."""
-        info = self._info
-        about = {"workflow": self._workflow, "step": info.name, "position": info.position, "attempt": info.attempt}
-        log = _StepLog(self._crew.log, about, self._crew.secrets)
-        ctx = Context.attached(committed, self, face_for(self._step), workflow=self._workflow, step=info, log=log)
+        ctx = Context.attached(committed, self, face_for(self._step), workflow=self._workflow, step=self._info)
         if timeout is not None:
             self._timeout_timer = self._loop.call_later(timeout, self.cut, Cut.TIMEOUT, grace)
         if self._cut is Cut.NONE:
@@ -257,27 +264,6 @@ class Attempt:
             return NO_CHANGE, error
         limit = self._crew.max_context_bytes
         return (delta, None) if ctx.size <= limit else (NO_CHANGE, too_large(ctx.size, limit))
-
-
-class _Tail:
-    """The last of a step's output, bounded in bytes: by twice the limit while it is collected."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._parts: list[str] = []
-
-    def add(self, text: str) -> None:
-        part = storable(text[-self._limit :] if self._limit else "", max(self._limit, 1))
-        self._parts += [part] * bool(part)
-        self._size += len(part.encode())
-        if self._size > 2 * self._limit:
-            self._parts = [self.text()]
-            self._size = len(self._parts[0].encode())
-
-    def text(self) -> str:
-        encoded = "".join(self._parts).encode()
-        return encoded[max(0, len(encoded) - self._limit) :].decode(errors="ignore")
 
 
 class _StepLog(logging.LoggerAdapter[Any]):

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from awfe.domain.outcomes import storable
+from awfe.domain.services import Log
 from awfe.errors import ConfigError
-from awfe.execution.crew import Log
 
 
 class Writer(Protocol):
@@ -37,3 +38,29 @@ def writer_to(redirect: Redirect | None, log: Log) -> Callable[[str], None]:
                 log.exception("redirect failed, which is not said again")
 
     return pass_on
+
+
+class Tail:
+    """The last of a step's output, bounded in bytes: by twice the limit while it is collected."""
+
+    def __init__(self, limit: int) -> None:
+        """Keep so many bytes."""
+        self._limit = limit
+        self._size = 0
+        self._parts: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Add what was printed."""
+        part = storable(text[-self._limit :] if self._limit else "", max(self._limit, 1))
+        self._parts += [part] * bool(part)
+        self._size += len(part.encode())
+        if self._size > 2 * self._limit:
+            self._parts = [self.text()]
+            self._size = len(self._parts[0].encode())
+
+    def text(self) -> str:
+        """Return what is kept."""
+        if not self._parts:
+            return ""
+        encoded = "".join(self._parts).encode()
+        return encoded[max(0, len(encoded) - self._limit) :].decode(errors="ignore")

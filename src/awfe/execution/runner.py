@@ -17,7 +17,7 @@ from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
 from awfe.domain.states import ACTIVE, StepState
-from awfe.domain.step import called, policies_of
+from awfe.domain.step import Policies, TransactionalStep, called, policies_of
 from awfe.domain.waits import Woken
 from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt, WorkflowNotFound
 from awfe.execution import endings
@@ -28,7 +28,7 @@ from awfe.execution.crew import Crew
 from awfe.execution.endings import Fault
 from awfe.execution.result import Result
 from awfe.execution.tenure import Tenure
-from awfe.execution.transactional import Apply, attempted, no_checkpoint
+from awfe.execution.transactional import Apply, no_checkpoint, transacted
 from awfe.execution.waited import outcome_of_wait
 from awfe.persistence.writes import Found
 from awfe.shielding import surely, to_the_end
@@ -64,6 +64,7 @@ class Run(Asked):
         self._found: Found | None = None
         self._moving = asyncio.Lock()
         self._fault: Fault | None = None
+        self._policies: Policies
         self._tenure: Tenure
         self._on_over = on_over
         self._on_rest = on_rest
@@ -114,7 +115,9 @@ class Run(Asked):
             error = raised
         if self._attempt is not None and self._attempt.alive:
             self._rest(error)
-            await self._outlive(self._attempt)
+            # The lock and the place are kept until the body of a fenced step has ended.
+            self.crew.log.warning("%s does not end; its workflow stays locked until it does", self._attempt.name)
+            await self._attempt.ended()
         # A database that is away would keep us once more; what is left behind is settled when it is back.
         if self.head.owner is not None and not isinstance(error, (StoreUnavailable, WorkflowCorrupt)):
             # Who has taken it over may have deleted it since.
@@ -135,8 +138,11 @@ class Run(Asked):
             elif self.head.due_at is not None:
                 await self._wait_until_due(self.head.due_at)
             else:
-                step = None if self.course.undo else self.course.steps[self.head.at - 1]
-                await attempted(self.crew, step, self._run_attempt, self._apply, self._cancelled)
+                step = self.course.steps[self.head.at - 1]
+                if isinstance(step, TransactionalStep) and step.is_transactional and not self.course.undo:
+                    await transacted(self.crew, step, self._run_attempt, self._apply, self._cancelled)
+                else:
+                    await self._apply(await self._run_attempt())
         error = endings.of(self.head, self._fault, self._step_name)
         if error is not None and self._halt and self._fault is None:
             return endings.halted(self.name, self._halt.state)
@@ -158,8 +164,7 @@ class Run(Asked):
             claimant = Claimant(run_id, crew.owner, self._now(), self.by, crew.settings.stop_grace)
             return self.course.claim(found, claimant)
 
-        writes, workflow_id = self.crew.writes, self.head.id
-        found = await surely(lambda: writes.claim(self.name, make, workflow_id), self._cancelled)
+        found = await self.crew.writes.claim(self.name, make, self.head.id, self._cancelled)
         if found.progress.replaced_rev > self.course.rev and not self._halt:
             head, specs = await surely(partial(self.crew.reads.with_steps, self.name), self._cancelled)
             self.course.take(load(self.name, specs), head.rev)
@@ -175,6 +180,7 @@ class Run(Asked):
     def _look_at_wait(self) -> Outcome:
         found = self._found
         assert found is not None  # noqa: S101 - what waits was claimed
+        self._policies = policies_of(self.course.steps[self.head.at - 1])
         outcome, error = outcome_of_wait(self.head, found, self._now(), self._context, self.crew.max_context_bytes)
         self._fault = Fault(error, outcome.error, isinstance(error, TimeoutError))
         return outcome
@@ -193,11 +199,11 @@ class Run(Asked):
             undo=self.course.undo,
             woken=self._woken_for(head),
         )
-        self._attempt = attempt
+        self._attempt, self._policies = attempt, policies_of(step)
         if self._halt:
             # It was asked for while the begin was being saved: the step's code has not begun, and does not.
             attempt.cut(Cut.STOP if self._halt is Halt.STOP else Cut.SHUTDOWN, self._grace)
-        outcome = await attempt.run(self._context, policies_of(step).timeout, self.crew.settings.stop_grace)
+        outcome = await attempt.run(self._context, self._policies.timeout, self.crew.settings.stop_grace)
         self._fault = Fault(attempt.error, attempt.described, attempt.timed_out)
         if attempt.fenced:
             await self._tenure.hold()
@@ -212,12 +218,11 @@ class Run(Asked):
 
     async def _apply(self, outcome: Outcome, apply: Apply | None = None) -> None:
         position = self.head.at
-        policies = policies_of(self.course.steps[position - 1])
 
         def choose() -> Move:
             way, next_attempt = self.course.next(self.head, self._progress)
             failures, now = self._progress.failures, self._now()
-            situation = Situation(self.head, policies, failures, next_attempt, self._halt, now, way)
+            situation = Situation(self.head, self._policies, failures, next_attempt, self._halt, now, way)
             return decide(situation, outcome)
 
         move = await self._commit(choose, apply)
@@ -286,11 +291,6 @@ class Run(Asked):
                 if self.head.rev == move.after.rev:
                     return move
                 self.heed(self.head)
-
-    async def _outlive(self, attempt: Attempt) -> None:
-        """Keep the lock and the place until the body of a fenced step has ended."""
-        self.crew.log.warning("%s does not end; its workflow stays locked until it does", attempt.name)
-        await attempt.ended()
 
     def _claimed_head(self) -> Head | None:
         return self.head if self._claimed.done() else None

@@ -33,13 +33,10 @@ class ApplyOutcome(Protocol):
         """Do that."""
 
 
-async def attempted(
-    crew: Crew, step: BaseStep | None, run_attempt: RunAttempt, apply: ApplyOutcome, on_cancel: Callable[[], None]
+async def transacted(
+    crew: Crew, step: TransactionalStep, run_attempt: RunAttempt, apply: ApplyOutcome, on_cancel: Callable[[], None]
 ) -> None:
     """Run the current attempt and apply what comes of it; a cancellation is told, and not raised."""
-    if not isinstance(step, TransactionalStep) or not step.is_transactional:
-        await apply(await run_attempt(None))
-        return
     pause, first_failed = _FIRST_PAUSE, 0.0
     while True:
         outcome, error = await _once(crew, run_attempt, apply, on_cancel)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from awfe.shielding import unseen
+from awfe.shielding import outlast, unseen
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -20,10 +20,33 @@ _MOST_BYTES: Final = 1 << 19
 
 @dataclass(slots=True, eq=False)
 class _Asked(Generic[Q, A]):
+    """A question, and who waits for its answer: with a future of his own, which is cancelled when he is."""
+
     key: int | str
     question: Q
     weight: int
-    answer: asyncio.Future[A | None]
+    stays: bool
+    answer: A | None = None
+    is_told: bool = False
+    waiter: asyncio.Future[None] | None = None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether who waited was cancelled: his future is at once, and he himself only gets to know it in his turn."""
+        return not self.stays and self.waiter is not None and self.waiter.cancelled()
+
+    def tell(self, answer: A | None) -> None:
+        """Answer it; only the first time counts."""
+        if not self.is_told:
+            self.answer, self.is_told = answer, True
+            if self.waiter is not None and not self.waiter.done():
+                self.waiter.set_result(None)
+
+    async def told(self) -> None:
+        """Return when it is answered."""
+        while not self.is_told:
+            self.waiter = asyncio.get_running_loop().create_future()
+            await self.waiter
 
 
 class Gathering(Generic[Q, A]):
@@ -40,18 +63,28 @@ class Gathering(Generic[Q, A]):
         self._waiting: list[_Asked[Q, A]] = []
         self._task: asyncio.Task[None] | None = None
 
-    def ask(self, key: int | str, question: Q, weight: int = 0) -> asyncio.Future[A | None]:
-        """Return what becomes the answer; None: it must be asked alone. `weight`: how many bytes it carries, about.
+    async def ask(
+        self, key: int | str, question: Q, weight: int = 0, on_cancel: Callable[[], None] | None = None
+    ) -> A | None:
+        """Return the answer; None: it must be asked alone. `weight`: how many bytes it carries, about.
 
-        Who cancels it takes nobody with him: what is being done then is done, as ever.
+        Who is cancelled takes nobody with him: what is being done then is done, as ever. With `on_cancel` he waits for
+        the answer all the same, and each cancellation is told there.
         """
-        answer: asyncio.Future[A | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Asked(key, question, weight, answer))
+        asked: _Asked[Q, A] = _Asked(key, question, weight, stays=on_cancel is not None)
+        self._waiting.append(asked)
         if self._task is None:
             # A loop whose tasks begin at once may have served it already.
             task = unseen(self._serve())
             self._task = None if task.done() else task
-        return answer
+        try:
+            await asked.told()
+        except asyncio.CancelledError:
+            if on_cancel is None:
+                raise
+            on_cancel()
+            await outlast(asked.told, on_cancel)
+        return asked.answer
 
     async def close(self) -> None:
         """Return when nothing is being done; nobody asks any more."""
@@ -63,12 +96,12 @@ class Gathering(Generic[Q, A]):
         try:
             while batch := self._next():
                 for each, answer in zip(batch, await self._answers(batch), strict=True):
-                    _tell(each, answer)
+                    each.tell(answer)
         finally:
             self._task = None
             # There are any only where this task was ended.
             for each in (*batch, *self._waiting):
-                _tell(each, None)
+                each.tell(None)
             self._waiting.clear()
 
     def _next(self) -> Sequence[_Asked[Q, A]]:
@@ -77,7 +110,7 @@ class Gathering(Generic[Q, A]):
         left: list[_Asked[Q, A]] = []
         weight = 0
         for each in self._waiting:
-            if each.answer.done():
+            if each.is_given_up:
                 continue
             weight += each.weight
             if left or each.key in ready or len(ready) == self._most or (ready and weight > _MOST_BYTES):
@@ -93,8 +126,3 @@ class Gathering(Generic[Q, A]):
         except Exception as error:  # noqa: BLE001 - whose it is comes out when each does it by himself
             self._log.debug("%d are done one by one: %s", len(batch), error)
             return [None] * len(batch)
-
-
-def _tell(each: _Asked[Any, A], answer: A | None) -> None:
-    if not each.answer.done():
-        each.answer.set_result(answer)

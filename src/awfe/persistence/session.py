@@ -29,6 +29,8 @@ _TRANSACTION_LIMIT: Final = 60.0
 _LEAST_LIMIT: Final = 15.0
 _CONNECT_LIMIT: Final = 10
 _GIVEN_BACK: Final = 0.002
+# Of a message and a traceback, with what is short beside them.
+_MOST_OF_ERROR: Final = 1 << 17
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 
 _CONNECT_ARGS: Final[Mapping[str, dict[str, Any]]] = {
@@ -136,7 +138,7 @@ class Database:
             warning = "these settings may need %d connections, but the server takes %d: %s"
             self.log.warning(warning, wanted, found.connections, "raise its max_connections, or take locks='shared'")
         # A statement also carries the step's output and error, and quoting may double what it carries.
-        fits = (found.statement_bytes - self.settings.max_output_bytes - (1 << 17)) // 2
+        fits = (found.statement_bytes - 2 * (self.settings.max_output_bytes + _MOST_OF_ERROR)) // 2
         if fits < self.max_context_bytes:
             self.max_context_bytes = fits
             self.log.warning("max_context_bytes is lowered to %d: one statement to this server can't carry more", fits)

@@ -14,7 +14,7 @@ from awfe.persistence.batch import put, put_all
 from awfe.persistence.gathering import Gathering
 from awfe.persistence.lookup import LOCKED_BY_ID, fetched
 from awfe.persistence.session import Database
-from awfe.shielding import heard, surely
+from awfe.shielding import surely
 
 # What is larger would only keep the others waiting.
 _HEAVY: Final = 1 << 16
@@ -36,9 +36,8 @@ class Writer:
         """Write a move, waiting for the database as long as it may take; returns and raises as `Writes.apply`."""
         weight = _weight(move)
         if weight <= _HEAVY:
-            asked = self._gathering.ask(move.before.id, (move, uid), weight)
             # What is written together is not its runner's to cut off: it needs no task of its own.
-            answer = await (asked if on_cancel is None else heard(asked, on_cancel))
+            answer = await self._gathering.ask(move.before.id, (move, uid), weight, on_cancel)
             if isinstance(answer, LockLost):
                 raise answer
             if answer is not None:
@@ -55,7 +54,7 @@ class Writer:
 
     async def _put(self, batch: Sequence[Submitted], connection: AsyncConnection) -> Sequence[Head | LockLost]:
         if len(batch) > 1:
-            if await put_all(connection, self._database.kind, batch):
+            if await put_all(connection, batch):
                 return [move.after for move, _ in batch]
             # One of them is fenced: which, only a locking read tells.
             await connection.rollback()

@@ -40,6 +40,7 @@ from awfe.persistence.schema import event, workflow
 from awfe.persistence.session import Database
 from awfe.persistence.waiting import Sent, sent
 from awfe.persistence.writer import Writer
+from awfe.shielding import surely
 
 _ASK: Final = (
     update(workflow)
@@ -108,19 +109,21 @@ class Writes:
         """
         return await self._change(name, make, secrets.token_hex(16), workflow_id, retry_for, with_unsaved=with_unsaved)
 
-    async def claim(self, name: str, make: Make, workflow_id: int) -> Found:
+    async def claim(self, name: str, make: Make, workflow_id: int, on_cancel: Callable[[], None]) -> Found:
         """Do what `change` does, for a runner that has the lock: his move is fenced, and goes with those of others.
+
+        It is not cut off: each cancellation is told.
 
         What does not fit to a glance is decided again with the row locked: that waits for what is being committed.
         """
         uid = secrets.token_hex(16)
         made: Move | None = None
-        glance = await self._glances.ask(workflow_id, workflow_id)
+        glance = await self._glances.ask(workflow_id, workflow_id, on_cancel=on_cancel)
         with suppress(WorkflowError):
             if glance is not None and not glance[0].waits and (made := make(Found(*glance))) is not None:
                 # Nobody asks anything of what does not run yet, so it is claimed, or was taken by others.
-                return Found(self.applied(made, await self._writer.write(made, uid)), glance[1])
-        return await self._change(name, make, uid, workflow_id, made=made)
+                return Found(self.applied(made, await self._writer.write(made, uid, None, on_cancel)), glance[1])
+        return await surely(lambda: self._change(name, make, uid, workflow_id, made=made), on_cancel)
 
     async def _glance(self, ids: Sequence[int]) -> Sequence[tuple[Head, Progress] | None]:
         return await self._database.read(partial(glanced, ids), 0, unseen=True)

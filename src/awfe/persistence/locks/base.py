@@ -36,7 +36,7 @@ class Held(ABC):
 
     @abstractmethod
     async def release(self) -> None:
-        """Give the lock back; never fails."""
+        """Give the lock back; never fails, and must not be cut off."""
 
 
 class Locks(Protocol):

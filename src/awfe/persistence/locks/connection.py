@@ -1,10 +1,8 @@
 """One session of a server that holds named locks, watched for its end."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Protocol
 
@@ -16,7 +14,7 @@ from awfe.persistence.session import Database
 
 FAILURES = (SQLAlchemyError, OSError, TimeoutError)
 _GONE = "the lock connection is gone"
-_MOST: Final = 64
+MOST: Final = 64
 
 
 class Server(Protocol):
@@ -65,14 +63,6 @@ def lock_engine(database: Database, server: Server, size: int) -> AsyncEngine:
     return engine
 
 
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """A question about a lock."""
-
-    key: str | int
-    answer: bool | None = None
-
-
 @cache
 def _statement(call: str, count: int) -> TextClause:
     return text("SELECT " + ", ".join(call.format(f":key{n}") for n in range(count)))
@@ -89,7 +79,6 @@ class LockConnection:
         self._server = server
         self._on_end = on_end
         self._busy = asyncio.Lock()
-        self._asked: defaultdict[str, list[_Asked]] = defaultdict(list)
         self._unwatch = server.watch(driver, self.end)
 
     @classmethod
@@ -102,39 +91,30 @@ class LockConnection:
         raw = await connection.get_raw_connection()
         return cls(connection, raw.driver_connection, server, on_end)
 
-    async def ask(self, call: str, key: str | int, limit: float) -> bool:
-        """Call the server about a lock, together with all who call the same meanwhile.
+    async def ask(self, call: str, keys: Sequence[str | int], limit: float) -> list[bool]:
+        """Call the server about locks, within `limit` seconds for each statement; there are a few lengths of these.
 
-        An error, a cancellation too, ends the session: it may have been locked.
+        An error, a cancellation too, ends the session: they may have been locked.
         """
-        mine, waiting = _Asked(key), self._asked[call]
-        waiting.append(mine)
-        try:
-            async with self._busy:
-                if mine.answer is None:
-                    await self._answer(call, limit)
-        except BaseException:
-            if mine in waiting:
-                waiting.remove(mine)
-            else:
+        async with self._busy:
+            if self.ended.is_set():
+                # It went while somebody else was being answered.
+                raise ConnectionResetError(_GONE)
+            answers: list[bool] = []
+            try:
+                while rest := keys[len(answers) :]:
+                    asked = rest[: 1 << (min(len(rest), MOST).bit_length() - 1)]
+                    answers += await self._answers(call, asked, limit)
+            except BaseException:
                 self.end()
-            raise
-        assert mine.answer is not None  # noqa: S101 - who waits longest is served first
-        return mine.answer
+                raise
+            return answers
 
-    async def _answer(self, call: str, limit: float) -> None:
-        """Ask for those that have waited longest, in numbers for which there are few statements."""
-        if self.ended.is_set():
-            # It went while somebody else was being answered, or was asking for all.
-            raise ConnectionResetError(_GONE)
-        waiting = self._asked[call]
-        count = 1 << (min(len(waiting), _MOST).bit_length() - 1)
-        asked, waiting[:count] = waiting[:count], []
-        keys = {f"key{n}": each.key for n, each in enumerate(asked)}
+    async def _answers(self, call: str, keys: Sequence[str | int], limit: float) -> list[bool]:
+        given = {f"key{n}": key for n, key in enumerate(keys)}
         async with asyncio.timeout(limit):
-            row = (await self._connection.execute(_statement(call, count), keys)).one()
-        for each, value in zip(asked, row, strict=True):
-            each.answer = bool(value)
+            row = (await self._connection.execute(_statement(call, len(keys)), given)).one()
+        return list(map(bool, row))
 
     async def beat(self, limit: float) -> None:
         """Show the server that we live, and see whether it does."""

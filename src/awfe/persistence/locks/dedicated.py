@@ -58,7 +58,7 @@ class DedicatedLock(Held):
         """Lock on a new connection; False when some other session has the lock."""
         connection = await self._locks.connect(self._ended)
         try:
-            got = await connection.ask(self._locks.server.take, self.key, self._locks.limit)
+            (got,) = await connection.ask(self._locks.server.take, [self.key], self._locks.limit)
         except BaseException:
             await to_the_end(connection.drop())
             raise
@@ -91,7 +91,7 @@ class DedicatedLock(Held):
                 return
             freed = False
             try:
-                freed = await connection.ask(self._locks.server.release, self.key, self._locks.limit)
+                (freed,) = await connection.ask(self._locks.server.release, [self.key], self._locks.limit)
             except FAILURES:
                 pass
             finally:

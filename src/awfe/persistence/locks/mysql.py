@@ -65,7 +65,7 @@ class MySQL:
 
     async def hang(self, connection: LockConnection, bell: str, on_ring: Callable[[], None]) -> None:  # noqa: ARG002 - the end of the connection is the ring
         """Hold a lock of the bell's name: who rings kills this connection."""
-        await connection.ask(self.take, bell, _HANG_LIMIT)
+        await connection.ask(self.take, [bell], _HANG_LIMIT)
 
     async def ring(self, connection: AsyncConnection, bell: str) -> None:
         """Kill the connection that holds the bell's lock; only its own user may, and a superuser."""

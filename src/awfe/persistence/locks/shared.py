@@ -1,11 +1,17 @@
 """One lock connection for all workflows of an engine: thousands run on two connections to the server."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 
+from awfe.persistence.gathering import Gathering
 from awfe.persistence.locks.base import Held
-from awfe.persistence.locks.connection import FAILURES, LockConnection
+from awfe.persistence.locks.connection import FAILURES, MOST, LockConnection
 from awfe.persistence.locks.named import NamedLocks
 from awfe.shielding import to_the_end
+
+# A connection, and the key of a lock that it holds.
+_Locked = tuple[LockConnection, str | int]
 
 
 class SharedLocks(NamedLocks):
@@ -32,6 +38,8 @@ class SharedLocks(NamedLocks):
         """Begin without a lock."""
         self.held = {}
         self._connecting = asyncio.Lock()
+        self._taking: Gathering[SharedLock, bool] = Gathering(self._take, self.database.log, MOST)
+        self._freeing: Gathering[_Locked, None] = Gathering(self._free, self.database.log, MOST)
         await super().open()
 
     async def close(self) -> None:
@@ -48,14 +56,15 @@ class SharedLocks(NamedLocks):
         if self.registered(key):
             return None
         lock = self.held[key] = SharedLock(self, key)
-        got = False
+        got: bool | None = False
         try:
-            # What is asked there is not cut off, so it needs no task of its own.
-            got = await self.database.retried(lock.acquire, unseen=True)
+            got = await self._asked_for(lock)
+            if got is None:
+                got = await self.database.retried(lambda: self.acquire(lock), unseen=True)
         finally:
             if not got:
                 # A caller that was cancelled may have got it all the same.
-                await lock.release()
+                await to_the_end(lock.release())
         return lock if got else None
 
     def registered(self, key: str | int) -> bool:
@@ -63,28 +72,46 @@ class SharedLocks(NamedLocks):
         return key in self.held
 
     async def acquire(self, lock: "SharedLock") -> bool:
-        """Lock on the connection, which is opened where it has to be."""
+        """Lock on the connection; raises what kept it from that."""
+        if (got := await self._asked_for(lock)) is None:
+            (got,) = await to_the_end(self._take([lock]))
+        return got
+
+    async def _asked_for(self, lock: "SharedLock") -> bool | None:
+        """Lock together with others, None where that failed; a cancellation is delivered when it is over."""
+        cancelled: list[bool] = []
+        got = await self._taking.ask(lock.key, lock, on_cancel=lambda: cancelled.append(True))
+        if cancelled:
+            raise asyncio.CancelledError
+        return got
+
+    async def _take(self, locks: "Sequence[SharedLock]") -> list[bool]:
         connection = await self._connected()
-        if not await connection.ask(self.server.take, lock.key, self.limit):
-            return False
-        lock.connection = connection
-        lock.is_lost = False
-        if connection.ended.is_set():
-            lock.lose()
-        return True
+        answers = await connection.ask(self.server.take, [lock.key for lock in locks], self.limit)
+        for lock, got in zip(locks, answers, strict=True):
+            if got:
+                lock.connection, lock.is_lost = connection, False
+                if connection.ended.is_set():
+                    lock.lose()
+        return answers
 
     async def free(self, lock: "SharedLock") -> None:
-        """Unlock; a connection that does not say so is ended, and the other locks are taken again."""
+        """Unlock, together with others; it is not cut off."""
         connection, lock.connection = lock.connection, None
-        if connection is not None and not connection.ended.is_set():
-            try:
-                if not await connection.ask(self.server.release, lock.key, self.limit):
-                    connection.end()
-            except FAILURES:
-                # The session has been ended for that, and the lock with it.
-                pass
+        if connection is not None:
+            await self._freeing.ask(lock.key, (connection, lock.key), on_cancel=lambda: None)
         # Only now may another run of this engine ask for it: in one session, asking twice succeeds.
         del self.held[lock.key]
+
+    async def _free(self, locks: Sequence[_Locked]) -> list[None]:
+        """Unlock; a connection that does not say so is ended, and the other locks are taken again."""
+        for connection in {connection for connection, _ in locks}:
+            keys = [key for each, key in locks if each is connection]
+            # Where that fails the session is ended, and its locks with it.
+            with suppress(*FAILURES):
+                if not all(await connection.ask(self.server.release, keys, self.limit)):
+                    connection.end()
+        return [None] * len(locks)
 
     async def _connected(self) -> LockConnection:
         async with self._connecting:
@@ -114,7 +141,7 @@ class SharedLock(Held):
 
     async def acquire(self) -> bool:
         """Lock; False when some other session has the lock."""
-        return await to_the_end(self._locks.acquire(self))
+        return await self._locks.acquire(self)
 
     async def regain(self) -> bool:
         """Lock again; False when some other session has the lock."""
@@ -123,4 +150,4 @@ class SharedLock(Held):
     async def release(self) -> None:
         """Give the lock back."""
         self.forget()
-        await to_the_end(self._locks.free(self))
+        await self._locks.free(self)
