@@ -52,7 +52,7 @@ class Engine(Evolving):
         `name`: 1 to 200 characters without control characters, compared by code points. `at`, a time with its zone, is
         when `recover()` starts it; `run` does so before that, too.
         """
-        async with self._gate.passing():
+        with self._gate:
             checks.name(name)
             if at is not None:
                 moment("at", at)
@@ -69,7 +69,7 @@ class Engine(Evolving):
         Raises `StepError`, `WorkflowPaused`, `WorkflowStopped`, `WorkflowLocked`, `ErrorState`, `StepNotFound` or
         `LockLost`.
         """
-        async with self._verb(name):
+        with self._verb(name):
             result = await self._steering.start(name, checks.by(actor, reason))
             if result is not None:
                 await self._steering.outlast(name, result)
@@ -80,7 +80,7 @@ class Engine(Evolving):
 
         Raises at the call what can be known then: `WorkflowLocked`, `ErrorState`, `StepNotFound`.
         """
-        async with self._verb(name):
+        with self._verb(name):
             result = await self._steering.start(name, checks.by(actor, reason))
             return Handle(name, result, self._handle_verbs)
 
@@ -92,7 +92,7 @@ class Engine(Evolving):
         """Give what a run in the background came to; a close waits for it, and tells its error even afterwards."""
         if result is not None and not self._gate.is_open:
             await asyncio.shield(result.future)
-        async with self._gate.passing():
+        with self._gate:
             if result is not None:
                 await asyncio.shield(result.future)
             return await self._reads.workflow(name)
@@ -115,7 +115,7 @@ class Engine(Evolving):
         """
         checks.flag("include_current", include_current)
         checks.flag("skip_undo", skip_undo)
-        async with self._verb(name):
+        with self._verb(name):
             by = checks.by(actor, reason)
             result = await self._steering.roll_back(name, by, current=include_current, skip=skip_undo)
             await self._steering.outlast(name, result)
@@ -123,7 +123,7 @@ class Engine(Evolving):
 
     async def wait(self, name: str, timeout: float | None = None) -> Workflow:  # noqa: ASYNC109 - the contract's name
         """Return a workflow as soon as it neither runs nor stands in line here; raises `TimeoutError`."""
-        async with self._verb(name):
+        with self._verb(name):
             checks.seconds("timeout", timeout)
             async with asyncio.timeout(timeout):
                 await self._steering.wait(name)
@@ -134,21 +134,21 @@ class Engine(Evolving):
 
         They run in the background. A step that may not be rerun leaves its workflow in `error`: these are `refused`.
         """
-        async with self._gate.passing():
+        with self._gate:
             return await self._steering.recover()
 
     # --- verbs that steer
 
     async def pause(self, name: str, *, actor: str | None = None, reason: str | None = None) -> None:
         """Pause after the current step; returns when the request is stored. Raises `InvalidState`."""
-        async with self._verb(name):
+        with self._verb(name):
             await self._steering.halt(name, Verb.PAUSE, checks.by(actor, reason))
 
     async def stop(
         self, name: str, grace: float | None = None, *, actor: str | None = None, reason: str | None = None
     ) -> None:
         """Stop now: the step is cancelled, and has `grace` seconds (`stop_grace`) to end. Raises `InvalidState`."""
-        async with self._verb(name):
+        with self._verb(name):
             checks.seconds("grace", grace)
             await self._steering.halt(name, Verb.STOP, checks.by(actor, reason), grace)
 
@@ -185,7 +185,7 @@ class Engine(Evolving):
         Nothing is reset where a step is missing, which `run` would not find.
         """
         intent = intents.reset(from_step, keep_context=keep_context, context=context)
-        async with self._verb(name):
+        with self._verb(name):
             await self._steering.expect_steps(name, Verb.RESET if from_step is None else Verb.RESET_FROM)
         await self._change(name, intent, checks.by(actor, reason))
         return await self.run(name, actor=actor, reason=reason)
@@ -220,17 +220,17 @@ class Engine(Evolving):
 
         `payload` is a JSON value. Raises `InvalidInput`, `ContextError` or `InvalidState`.
         """
-        async with self._verb(name):
+        with self._verb(name):
             await self._signals.send(name, topic, payload, checks.by(actor, reason))
 
     async def approve(self, name: str, *, actor: str | None = None, comment: str | None = None) -> None:
         """Approve what a workflow's step asks for. Raises `InvalidState` where none asks `actor`."""
-        async with self._verb(name):
+        with self._verb(name):
             await self._signals.approve(name, checks.by(actor, comment))
 
     async def reject(self, name: str, *, actor: str | None = None, comment: str | None = None) -> Workflow:
         """Reject what a workflow's step asks for: it fails. Raises `InvalidState` where none asks `actor`."""
-        async with self._verb(name):
+        with self._verb(name):
             await self._signals.reject(name, checks.by(actor, comment))
             return await self._reads.workflow(name)
 
@@ -239,7 +239,7 @@ class Engine(Evolving):
 
         One that can't be understood is removed too, where nobody runs it.
         """
-        async with self._verb(name):
+        with self._verb(name):
             await self._steering.delete(name, checks.by(actor, reason))
 
     async def purge(
@@ -258,7 +258,7 @@ class Engine(Evolving):
         has done a part. Raises `InvalidInput`.
         """
         age, chosen, by = checks.age("older_than", older_than), checks.deletable(states), checks.by(actor, reason)
-        async with self._gate.passing():
+        with self._gate:
             now = self._crew.clock()
             return await self._purging.purge(Old(chosen, now - age), by, now)
 
@@ -266,7 +266,7 @@ class Engine(Evolving):
         def make(found: Found) -> Move:
             return intent.make(found, by, self._crew.clock())
 
-        async with self._verb(name):
+        with self._verb(name):
             # What could not be read back afterwards is refused before anything is changed.
             await self._reads.workflow(name)
             await self._steering.change(name, make, with_unsaved=intent.takes_unsaved)

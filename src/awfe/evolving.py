@@ -19,7 +19,7 @@ class Evolving(Reading):
 
         An alias, and a new field with a default, is no difference. Raises `InvalidInput` for what can't be saved.
         """
-        async with self._verb(name):
+        with self._verb(name):
             given = self._specs(steps)
             _, saved = await self._reads.with_steps(name)
             return differences.compare(saved, given)
@@ -33,7 +33,7 @@ class Evolving(Reading):
         first attempt or after a `reset`. Replaced steps have new idempotency keys; what was saved of them is kept in
         `awfe_event.output`. Raises `InvalidInput`, `InvalidState` or `WorkflowLocked`.
         """
-        async with self._verb(name):
+        with self._verb(name):
             by, given = checks.by(actor, reason), self._specs(steps)
             self._warn_of_main({spec.impl for spec in given if spec.impl.startswith("__main__:")})
             # What could not be read back afterwards is refused before anything is changed.

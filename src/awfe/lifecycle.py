@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from secrets import token_hex
 from types import TracebackType
@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from awfe import checks
 from awfe.domain import registry
+from awfe.domain.services import Log
 from awfe.execution.announcer import Announcer, Observer
 from awfe.execution.children import Children
-from awfe.execution.crew import Crew, Hook, Log
+from awfe.execution.crew import Crew, Hook
 from awfe.execution.gate import Gate
 from awfe.execution.line import Line
 from awfe.execution.output import Redirect, writer_to
@@ -165,10 +166,10 @@ class Lifecycle:
         """Close the engine."""
         await self.close()
 
-    def _verb(self, name: str) -> AbstractAsyncContextManager[None]:
+    def _verb(self, name: str) -> Gate:
         """Let a verb about one workflow in."""
         checks.known(name)
-        return self._gate.passing()
+        return self._gate
 
     def _warn_of_main(self, impls: set[str]) -> None:
         """Warn once of each step that only this program can find."""

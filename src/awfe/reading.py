@@ -14,7 +14,7 @@ class Reading(Lifecycle):
 
     async def get(self, name: str) -> Workflow:
         """Return a workflow as it stands."""
-        async with self._verb(name):
+        with self._verb(name):
             return await self._reads.workflow(name)
 
     async def list(
@@ -28,7 +28,7 @@ class Reading(Lifecycle):
 
         Those that can't be understood are left out, each with a line in the log.
         """
-        async with self._gate.passing():
+        with self._gate:
             checks.whole("limit", limit)
             checks.storable("name_prefix", name_prefix)
             checks.storable("after", after)
@@ -36,17 +36,17 @@ class Reading(Lifecycle):
 
     async def stats(self) -> dict[WorkflowState, int]:
         """Return how many workflows are in each state."""
-        async with self._gate.passing():
+        with self._gate:
             return await self._reads.stats()
 
     async def history(self, name: str) -> builtins.list[Event]:
         """Return all that happened to a workflow, oldest first."""
-        async with self._verb(name):
+        with self._verb(name):
             return await self._reads.history(name)
 
     async def deleted(self) -> builtins.list[Tombstone]:
         """Return what is left of deleted workflows, oldest first."""
-        async with self._gate.passing():
+        with self._gate:
             return await self._crew.entries.tombstones()
 
     async def plan(self, name: str, verb: str, **arguments: Any) -> Plan:
@@ -59,5 +59,5 @@ class Reading(Lifecycle):
         workflow whose steps or changes can't be understood it names none where the verb does not need them, and raises
         `WorkflowCorrupt` where it does.
         """
-        async with self._verb(name):
+        with self._verb(name):
             return await self._planner.plan(name, verb, arguments)

@@ -1,6 +1,7 @@
 """A context with a recorder in the place of an attempt, and beside an ordinary dict."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -24,6 +25,7 @@ class Recorder:
         self.saved: list[Delta] = []
         self.children: list[tuple[Any, ...]] = []
         self.stop_requested = False
+        self.log = logging.getLogger("recorder")
 
     def child(self, name: str, context: Mapping[str, Any], steps: Sequence[Any]) -> Awaitable[Any]:
         """Remember a workflow of the step's."""

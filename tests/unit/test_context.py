@@ -145,8 +145,8 @@ async def test_a_context_without_an_engine_serves_unit_tests() -> None:
 
 async def test_a_context_of_an_attempt_passes_on_to_it() -> None:
     """Output as text, checkpoints, and whether a stop is wanted."""
-    recorder, log, step = Recorder(), logging.getLogger("test"), StepInfo(2, "Copy", 3, "k")
-    ctx = Context.attached(encoded({"a": 1}), recorder, workflow="deploy", step=step, log=log)
+    recorder, step = Recorder(), StepInfo(2, "Copy", 3, "k")
+    ctx = Context.attached(encoded({"a": 1}), recorder, workflow="deploy", step=step)
     ctx.output("5")
     ctx["b"] = 2
     await ctx.checkpoint()
@@ -154,7 +154,7 @@ async def test_a_context_of_an_attempt_passes_on_to_it() -> None:
     assert recorder.printed == ["5"]
     assert [delta.set.keys() for delta in recorder.saved] == [{"b"}]
     assert ctx.stop_requested
-    assert (ctx.workflow, ctx.step, ctx.log) == ("deploy", step, log)
+    assert (ctx.workflow, ctx.step, ctx.log) == ("deploy", step, recorder.log)
 
 
 async def test_a_context_without_an_engine_has_no_workflows_of_its_own() -> None:

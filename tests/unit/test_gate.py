@@ -13,9 +13,8 @@ async def test_a_gate_begins_closed() -> None:
     gate = Gate()
     with pytest.raises(EngineNotOpen, match=r"use 'async with Engine\(…\) as engine', or await engine\.open\(\)"):
         gate.check()
-    with pytest.raises(EngineNotOpen):
-        async with gate.passing():
-            pytest.fail("nobody may come in")
+    with pytest.raises(EngineNotOpen), gate:
+        pytest.fail("nobody may come in")
     await gate.emptied()
 
 
@@ -25,7 +24,7 @@ async def test_who_is_inside_is_waited_for() -> None:
     gate.is_open = True
 
     async def verb() -> None:
-        async with gate.passing():
+        with gate:
             await leave.wait()
 
     async with asyncio.TaskGroup() as tasks:
@@ -50,7 +49,7 @@ async def test_a_verb_that_fails_has_left() -> None:
     gate.is_open = True
 
     async def verb() -> None:
-        async with gate.passing():
+        with gate:
             msg = "its own"
             raise ValueError(msg)
 

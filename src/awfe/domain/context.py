@@ -4,10 +4,8 @@ The context is a log of changes. Its unit is the top-level key; each is kept enc
 and an attempt that fails has touched nothing.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Generic, Self, cast
 
 import msgspec
@@ -15,14 +13,13 @@ import msgspec
 from awfe.domain.delta import Delta
 from awfe.domain.encoded import Encoded
 from awfe.domain.secret import replaced
-from awfe.domain.services import Services, detached, lent
+from awfe.domain.services import Log, Services, detached, lent
 from awfe.domain.typed import Face, Typed_co, declared
 from awfe.domain.values import check_key, decode, encode, mentions_secret
 from awfe.errors import InvalidInput
 
 
-@dataclass(frozen=True, slots=True)
-class StepInfo:
+class StepInfo(msgspec.Struct, frozen=True, gc=False):
     """What a step can know about itself; `key` stays the same for all its attempts (an idempotency key).
 
     `woken` tells why `work` is called once more after `Again`: `"due"` or `"signal"`; None the first time.
@@ -43,43 +40,60 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
     what can't be saved unchanged. `Context({...})` without an engine serves to test a step's `work`.
     """
 
+    _log: Log | None = None
+
     def __init__(
         self,
         values: Mapping[str, Any] | None = None,
         *,
         workflow: str = "test",
         step: StepInfo | None = None,
-        log: "logging.Logger | logging.LoggerAdapter[Any] | None" = None,
+        log: Log | None = None,
     ) -> None:
         """Begin with a copy of the values."""
-        self._committed = Encoded(Delta.of(values).encoded if values else {})
-        self._encoded = Encoded(self._committed)
+        committed = Encoded(Delta.of(values).encoded if values else {})
+        self._begin(committed, detached(), workflow, step or StepInfo())
+        self._log = log
+
+    def _begin(
+        self, committed: Encoded, services: Services, workflow: str, step: StepInfo, face: Face | None = None
+    ) -> None:
+        self._committed = committed
+        self._encoded = Encoded(committed)
         self._live: dict[str, Any] = {}
-        self._is_shared = False
+        # The values are shared with the workflow until something is committed.
+        self._is_shared = True
         # What may differ from what is committed; a key that was removed comes in again behind the others.
         self._touched: dict[str, None] = {}
         # Each removal has a number, so that one made while a change is being saved is not taken for saved.
         self._removed: dict[str, int] = {}
         self._removals = 0
         self._collected: dict[str, int] = {}
-        self._services: Services = detached()
-        self._face: Face | None = None
+        self._services = services
+        self._face = face
         self.workflow = workflow
-        self.step = step or StepInfo()
-        self.log = log or logging.getLogger("awfe")
+        self.step = step
 
     @classmethod
     def attached(
-        cls, committed: Mapping[str, bytes], services: Services, face: Face | None = None, **about: Any
+        cls,
+        committed: Mapping[str, bytes],
+        services: Services,
+        face: Face | None = None,
+        *,
+        workflow: str = "test",
+        step: StepInfo | None = None,
     ) -> Self:
         """Return the view that one attempt has of a workflow's context; it shares the values, and changes a copy."""
-        ctx = cls(**about)
-        ctx._is_shared = True
-        ctx._committed = committed if isinstance(committed, Encoded) else Encoded(committed)
-        ctx._encoded = Encoded(ctx._committed)
-        ctx._services = services
-        ctx._face = face
+        ctx = cls.__new__(cls)
+        values = committed if isinstance(committed, Encoded) else Encoded(committed)
+        ctx._begin(values, services, workflow, step or StepInfo(), face)  # noqa: SLF001 - it is its own
         return ctx
+
+    @property
+    def log(self) -> Log:
+        """A logger that names the workflow and the step."""
+        return self._services.log if self._log is None else self._log
 
     @property
     def typed(self) -> Typed_co:
@@ -126,6 +140,10 @@ class Context(MutableMapping[str, Any], Generic[Typed_co]):
     def __contains__(self, key: object) -> bool:
         """Tell whether a key is set, without handing its value out."""
         return key in self._encoded
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the context's own value, or another where there is none."""
+        return self[key] if key in self._encoded else default
 
     def reveal(self, value: Any) -> Any:
         """Return a value with the texts of its secrets; what is read from the context, or an argument, has them.

@@ -1,7 +1,7 @@
 """The values of a context as they are saved, with what is asked of all of them kept beside them."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Final
+from typing import Any, Final
 
 from awfe.domain.values import mentions_secret
 
@@ -23,11 +23,11 @@ class Encoded(MutableMapping[str, bytes]):
         if isinstance(values, Encoded):
             self._values: dict[str, bytes] = values.plain()
             self.size: int = values.size
-            self.secretive: set[str] = set(values.secretive)
+            self.secretive: frozenset[str] = values.secretive
             return
         self._values = dict(values)
         self.size = size_of(self._values)
-        self.secretive = {key for key, data in self._values.items() if mentions_secret(data)}
+        self.secretive = frozenset(key for key, data in self._values.items() if mentions_secret(data))
 
     def __getitem__(self, key: str) -> bytes:
         """Return a value."""
@@ -39,7 +39,7 @@ class Encoded(MutableMapping[str, bytes]):
         self._values[key] = data
         self.size += len(key) + len(data) + _AROUND
         if mentions_secret(data):
-            self.secretive.add(key)
+            self.secretive |= {key}
 
     def __delitem__(self, key: str) -> None:
         """Remove a value."""
@@ -58,10 +58,15 @@ class Encoded(MutableMapping[str, bytes]):
         """Tell whether a key is set."""
         return key in self._values
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value, or another where there is none."""
+        return self._values.get(key, default)
+
     def _forget(self, key: str) -> None:
         if (old := self._values.get(key)) is not None:
             self.size -= len(key) + len(old) + _AROUND
-            self.secretive.discard(key)
+            if key in self.secretive:
+                self.secretive -= {key}
 
     def plain(self) -> dict[str, bytes]:
         """Return a copy as a dict."""

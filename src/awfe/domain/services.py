@@ -1,5 +1,6 @@
 """What serves a context: a running attempt, or what stands in its place."""
 
+import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,8 +12,15 @@ if TYPE_CHECKING:
     from awfe.domain.context import Context
 
 
+Log = logging.Logger | logging.LoggerAdapter[Any]
+
+
 class Services(Protocol):
     """What a running attempt offers to its context; the default serves unit tests of a step."""
+
+    @property
+    def log(self) -> Log:
+        """Return a logger that names the workflow and the step."""
 
     def checkpoint(self, ctx: "Context") -> Awaitable[None]:
         """Save what has changed so far."""
@@ -41,6 +49,7 @@ class _Detached:
     """Serves a context that no engine made: a checkpoint keeps the changes, output goes nowhere, no child begins."""
 
     stop_requested = False
+    log = logging.getLogger("awfe")
 
     def secret(self, secret: Secret) -> Revealed:
         return revealed(secret, from_environment(secret.name))
@@ -74,6 +83,10 @@ class _Lent:
         self._hand_over = hand_over
         self.secret = services.secret
         self.inspect = services.inspect
+
+    @property
+    def log(self) -> Log:
+        return self._services.log
 
     @property
     def stop_requested(self) -> bool:

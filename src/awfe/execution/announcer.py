@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 
 from awfe.domain.records import Event
-from awfe.execution.crew import Log
+from awfe.domain.services import Log
 from awfe.shielding import end
 
 Observer = Callable[[Event], Awaitable[None] | None]

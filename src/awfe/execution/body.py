@@ -36,11 +36,12 @@ class Body:
         self.left_alone = False
         self.shielding: set[CancelScope] = set()
         self._asked = CancelScope()
-        self._told = CancelScope()
+        # As the first was made, without looking once more which library runs the loop.
+        self._told = type(self._asked)()
         self.led = _Led(coroutine, self)
         self._begun = False
         self._factory: _Factory | None = None
-        self.task = asyncio.create_task(self._run(), name=name)
+        self.task = asyncio.get_running_loop().create_task(self._run(), name=name)
         self.task.add_done_callback(self._ended)
 
     def cancel(self) -> None:
@@ -143,6 +144,9 @@ class _Led(Coroutine[Any, Any, None], Generator[Any, Any, None]):
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
 
     def __getattr__(self, name: str) -> Any:
         # What shows tasks looks at the coroutine's own: cr_frame, cr_code, __qualname__, …

@@ -1,6 +1,5 @@
 """What all runs of one engine share."""
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import Any, Protocol
 from awfe.domain.context import Context, StepInfo
 from awfe.domain.moves import Head
 from awfe.domain.records import Workflow
+from awfe.domain.services import Log
 from awfe.execution.line import Line
 from awfe.execution.secrets import Secrets
 from awfe.persistence.entries import Entries
@@ -20,7 +20,6 @@ from awfe.persistence.writes import Writes
 from awfe.settings import Settings
 
 Hook = Callable[[Context], Awaitable[None]]
-Log = logging.Logger | logging.LoggerAdapter[Any]
 
 
 class Family(Protocol):

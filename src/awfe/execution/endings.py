@@ -1,7 +1,7 @@
 """What a run raises, from where it came to rest."""
 
 import asyncio
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import ErrorInfo
@@ -15,8 +15,7 @@ _HALTED: dict[WorkflowState, type[WorkflowHalted]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """What the last attempt of a run raised, and what is kept of it."""
 
     error: BaseException | None = None

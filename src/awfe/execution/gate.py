@@ -1,14 +1,12 @@
 """Who may come in: verbs only while the engine is open, and it is not taken down under one that is inside."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from awfe.errors import EngineNotOpen
 
 
 class Gate:
-    """Counts the verbs that are under way."""
+    """Counts the verbs that are under way: each is within `with gate`."""
 
     def __init__(self) -> None:
         """Begin closed."""
@@ -23,18 +21,17 @@ class Gate:
             msg = "the engine is not open: use 'async with Engine(…) as engine', or await engine.open()"
             raise EngineNotOpen(msg)
 
-    @asynccontextmanager
-    async def passing(self) -> AsyncIterator[None]:
+    def __enter__(self) -> None:
         """Let a verb in, or raise `EngineNotOpen`."""
         self.check()
         self._inside += 1
         self._empty.clear()
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._empty.set()
+
+    def __exit__(self, *_error: object) -> None:
+        """Let it out."""
+        self._inside -= 1
+        if not self._inside:
+            self._empty.set()
 
     async def emptied(self) -> None:
         """Return when no verb is under way."""

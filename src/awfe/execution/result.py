@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from awfe.domain.services import Log
 from awfe.errors import WorkflowHalted, WorkflowStopped
-from awfe.execution.crew import Log
 
 
 class Result:

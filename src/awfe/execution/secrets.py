@@ -153,7 +153,10 @@ class Keyring:
         Raises `ConfigError` for what an argument refers to; for the context's it is raised when the value is read.
         """
         kind: Any = type(step)
-        given = {name: getattr(step, name, None) for name in _fields_of(kind)}
+        names = _fields_of(kind)
+        if not names and not values.secretive:
+            return step
+        given = {name: getattr(step, name, None) for name in names}
         if given:
             await self._look_up(inside(list(given.values())))
         if values.secretive:
@@ -204,8 +207,8 @@ class Keyring:
 
     def refuse_texts(self, delta: Delta) -> None:
         """Refuse a change that holds the text of a secret; raises `ContextError`."""
-        for key, raw in delta.set.items():
-            text = bytes(raw).decode() if self._secrets else ""
+        for key, raw in delta.set.items() if self._secrets else ():
+            text = bytes(raw).decode()
             if self._secrets.mask(text) != text or self._secrets.mask(key) != key:
                 where = f"context[{self._secrets.mask(key)!r}]"
                 msg = f"{where} holds the text of a secret; keep Secret(…) there, or nothing that is made of its text"
@@ -214,6 +217,8 @@ class Keyring:
     def passed(self, text: str, *, last: bool = False) -> str:
         """Return what may be printed now; what may be the beginning of a secret is held back for what comes next."""
         text = self._held + text
+        if not text:
+            return text
         cut = len(text) if last else self._secrets.begun_in(text)
         self._held = text[cut:]
         return self._secrets.mask(text[:cut])

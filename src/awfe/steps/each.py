@@ -12,6 +12,7 @@ from awfe.domain.context import Context, StepInfo
 from awfe.domain.delta import NO_CHANGE, Delta
 from awfe.domain.encoded import Encoded
 from awfe.domain.secret import Revealed, Secret
+from awfe.domain.services import Log
 from awfe.domain.step import BaseStep, Policies, called, can_undo, face_for, policies_of
 from awfe.domain.values import decode
 from awfe.errors import InvalidInput
@@ -158,6 +159,10 @@ class _Item:
         self._save = save
 
     @property
+    def log(self) -> Log:
+        return self._ctx.log
+
+    @property
     def stop_requested(self) -> bool:
         return self._ctx.stop_requested
 
@@ -205,7 +210,7 @@ class _Item:
         info = StepInfo(outer.position, called(self._inner), attempt, f"{outer.key}-{digest(self._label)}")
         self._saved.apply(values)
         face = face_for(self._inner)
-        ctx = Context.attached(values, self, face, workflow=self._ctx.workflow, step=info, log=self._ctx.log)
+        ctx = Context.attached(values, self, face, workflow=self._ctx.workflow, step=info)
         ctx.settle()
         limit = asyncio.timeout(policies.timeout)
         try:

@@ -111,8 +111,7 @@ class OnHosts(BaseStep, name="awfe.OnHosts"):
             ctx[self.save_as] = results
 
     def _words(self, address: Address, ctx: Context) -> list[str]:
-        about: dict[str, Any] = {"workflow": ctx.workflow, "step": ctx.step, "log": ctx.log}
-        there = Context.attached(ctx.snapshot(), ctx.services, **about)
+        there = Context.attached(ctx.snapshot(), ctx.services, workflow=ctx.workflow, step=ctx.step)
         there["host"] = address.name
         if isinstance(self.command, str):
             words = ["sh", *Script.of(self.command).arguments(there)]
