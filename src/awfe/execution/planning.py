@@ -24,7 +24,7 @@ from awfe.execution.intents import Intent
 from awfe.execution.recovery import Recovery, declared_rerun
 from awfe.execution.steering import Steering
 from awfe.persistence import specs
-from awfe.persistence.codec import understanding
+from awfe.persistence.codec import Understanding
 from awfe.persistence.glance import glance
 from awfe.persistence.session import Database
 from awfe.persistence.writes import Found, check_room
@@ -79,9 +79,9 @@ class Planner:
         except (WorkflowNotFound, WorkflowCorrupt):
             raise
         except (WorkflowError, InvalidInput) as error:
-            with understanding(name, "its context"):
+            with Understanding(name, "its context"):
                 return foresight.refused(verb, seen, error)
-        with understanding(name, "its context"):
+        with Understanding(name, "its context"):
             return foresight.plan(verb, seen, forecast)
 
     def _bound(self, verb: str, arguments: Mapping[str, Any]) -> tuple[Callable[..., Forecast], dict[str, Any]]:

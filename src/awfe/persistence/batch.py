@@ -54,6 +54,8 @@ _INSERTS: Final = {event: INSERT_EVENT, attempt: insert(attempt)}
 _POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's is not typed
 # What a document holds as it is: most values of a row are of these.
 _AS_IS: Final = frozenset((str, int, float, type(None)))
+# Of a time without its zone.
+_LENGTH: Final = len("2026-01-31 00:00:00.000000")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -174,7 +176,7 @@ def _plain(value: Any) -> Any:
     """Return a value for a document: a time as SQLite keeps it, true and false as numbers, which they are on MySQL."""
     if isinstance(value, datetime):
         in_utc = value if value.tzinfo is UTC else value.astimezone(UTC)
-        return in_utc.replace(tzinfo=None).isoformat(" ", "microseconds")
+        return in_utc.isoformat(" ", "microseconds")[:_LENGTH]
     return int(value) if isinstance(value, bool) else value
 
 

@@ -5,8 +5,7 @@ A row may say anything: somebody may have changed it. What can't be is told apar
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 
@@ -105,15 +104,26 @@ def corrupt(name: str, where: str, problem: object) -> WorkflowCorrupt:
     return WorkflowCorrupt(name, msg)
 
 
-@contextmanager
-def understanding(name: str, where: str) -> Iterator[None]:
-    """Raise `WorkflowCorrupt` for what can't be read, whoever finds that out."""
-    try:
-        yield
-    except (*UNREADABLE, OperationalError) as error:
+class Understanding:
+    """Raises `WorkflowCorrupt` for what can't be read, whoever finds that out."""
+
+    __slots__ = ("_name", "_where")
+
+    def __init__(self, name: str, where: str) -> None:
+        """Understand this of a workflow."""
+        self._name = name
+        self._where = where
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Tell which of the errors that come by are those of a reader."""
+        if error is None or not isinstance(error, (*UNREADABLE, OperationalError)):
+            return
         if faults.is_foreign(error) and _NO_TEXT not in str(error):
-            raise
-        raise corrupt(name, where, faults.brief(error)) from error
+            return
+        raise corrupt(self._name, self._where, faults.brief(error)) from error
 
 
 def each(name: str, table: str, rows: Iterable[Row], make: Callable[[Row], T]) -> list[T]:
@@ -149,7 +159,7 @@ def head_of(row: Sequence[Any]) -> Head:
         raise corrupt(str(row[1]), f"awfe_workflow.{column}", problem) from error
     if problem := _contradiction(read):
         raise corrupt(read.name, "awfe_workflow", problem)
-    with understanding(read.name, "awfe_workflow.wait"):
+    with Understanding(read.name, "awfe_workflow.wait"):
         wait = None if read.wait is None else _waits.decode(read.wait)
     values = msgspec.structs.astuple(read)
     return Head(*(*values[:_WAIT], wait, read.waiter, read.parent_id))

@@ -83,7 +83,7 @@ _PRINTED: Final = (
 
 async def fetched(connection: AsyncConnection, name: str, statement: Any, key: Mapping[str, Any]) -> Sequence[Any]:
     """Return rows about one workflow; raises `WorkflowCorrupt` for one that can't even be fetched."""
-    with codec.understanding(name, "its rows"):
+    with codec.Understanding(name, "its rows"):
         rows: Sequence[Any] = (await connection.execute(statement, key)).all()
         return rows
 
@@ -129,7 +129,11 @@ async def told(connection: AsyncConnection, head: Head) -> tuple[list[Entry], Se
     """Return the log up to a head, and the rows of its attempts; another transaction may have added to them since."""
     noted = await fetched(connection, head.name, _NOTED, {"id": head.id})
     attempts = await fetched(connection, head.name, _ATTEMPTS, {"id": head.id})
-    return until(head, noted, attempts), attempts
+    try:
+        return until(head, noted, attempts), attempts
+    except WorkflowCorrupt:
+        await still_there(connection, head)
+        raise
 
 
 def until(head: Head, noted: Iterable[Sequence[Any]], attempts: Iterable[Sequence[Any]]) -> list[Entry]:
@@ -163,7 +167,7 @@ async def unsaved(connection: AsyncConnection, head: Head, progress: Progress) -
     for row in await fetched(connection, head.name, _UNSAVED, key):
         # One from before a reset from this step, or one before it, is of a past that was dropped.
         if progress.line(head.at) < row.rev <= head.rev:
-            with codec.understanding(head.name, f"awfe_attempt.changes of step {head.position}"):
+            with codec.Understanding(head.name, f"awfe_attempt.changes of step {head.position}"):
                 delta = codec.unpack(row.changes)
                 return Entry(row.rev, Cause(f"step_{row.outcome}"), head.at, head.attempt, delta)
     return None

@@ -6,9 +6,10 @@ Who wants to know asks for it alone.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import BindParameter, bindparam, select
+from sqlalchemy import Column, Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.log import Progress, replay
@@ -22,19 +23,21 @@ from awfe.persistence.schema import attempt, event, step, workflow
 
 T = TypeVar("T")
 Rows = Mapping[Any, Sequence[Any]]
+_Asked = tuple[Select[Any], Column[Any]]
 _W: Final = len(workflow.c)
 _NAME: Final = list(workflow.c).index(workflow.c.name)
-_given: Final[BindParameter[Any]] = bindparam("given", expanding=True)
 
+# Each with the column by which it is asked.
 _GLANCED: Final = (
-    select(workflow, *LINE).outerjoin(event, event.c.workflow_id == workflow.c.id).where(workflow.c.id.in_(_given))
+    select(workflow, *LINE).outerjoin(event, event.c.workflow_id == workflow.c.id),
+    workflow.c.id,
 )
-_HEADS: Final = select(workflow).where(workflow.c.name.in_(_given))
+_HEADS: Final = (select(workflow), workflow.c.name)
 # By itself: joined, each step would bring all columns of its workflow along.
-_STEPS: Final = select(step.c.workflow_id, *SAVED).where(step.c.workflow_id.in_(_given))
-_NOTED: Final = select(event.c.workflow_id, *LINE).where(event.c.workflow_id.in_(_given))
-_ENDED: Final = select(attempt.c.workflow_id, *ENDING).where(attempt.c.workflow_id.in_(_given))
-_ATTEMPTS: Final = ATTEMPTS.where(attempt.c.workflow_id.in_(_given))
+_STEPS: Final = (select(step.c.workflow_id, *SAVED), step.c.workflow_id)
+_NOTED: Final = (select(event.c.workflow_id, *LINE), event.c.workflow_id)
+_ENDED: Final = (select(attempt.c.workflow_id, *ENDING), attempt.c.workflow_id)
+_ATTEMPTS: Final = (ATTEMPTS, attempt.c.workflow_id)
 
 
 async def glanced(ids: Sequence[int], connection: AsyncConnection) -> Sequence[tuple[Head, Progress] | None]:
@@ -74,7 +77,7 @@ async def workflows(names: Sequence[str], connection: AsyncConnection) -> Sequen
     def shown(head: Head) -> Workflow:
         saved = specs.specs_of(head, (row[1:] for row in steps[head.id]))
         log = until(head, [row[1:] for row in noted[head.id]], attempts[head.id])
-        with codec.understanding(head.name, "what its steps changed"):
+        with codec.Understanding(head.name, "what its steps changed"):
             return views.workflow(head, saved, log, attempts[head.id], texts.get(head.id, ""))
 
     return [_made(shown, heads.get(each)) for each in names]
@@ -90,16 +93,22 @@ def _ids(heads: Mapping[str, Head]) -> list[int]:
     return [head.id for head in heads.values()]
 
 
-async def _by_key(connection: AsyncConnection, statement: Any, keys: Sequence[Any], place: int = 0) -> Rows:
+async def _by_key(connection: AsyncConnection, asked: _Asked, keys: Sequence[Any], place: int = 0) -> Rows:
     """Return rows by the key in this place."""
-    if not keys:
-        return defaultdict(list)
-    # The last is repeated, so that there are statements of a few lengths only.
-    missing = (1 << (len(keys) - 1).bit_length()) - len(keys)
     rows: defaultdict[Any, list[Any]] = defaultdict(list)
-    for row in await fetched(connection, "", statement, {"given": [*keys, *(keys[-1] for _ in range(missing))]}):
-        rows[row[place]].append(row)
+    if keys:
+        # The last is repeated, so that there are statements of a few lengths only.
+        count = 1 << (len(keys) - 1).bit_length()
+        given = {f"key{n}": keys[min(n, len(keys) - 1)] for n in range(count)}
+        for row in await fetched(connection, "", _among(*asked, count), given):
+            rows[row[place]].append(row)
     return rows
+
+
+@cache
+def _among(query: Select[Any], column: Column[Any], count: int) -> Select[Any]:
+    # With a parameter for each: one that expands is expanded anew each time.
+    return query.where(column.in_([bindparam(f"key{n}", type_=column.type) for n in range(count)]))
 
 
 def _made(make: Callable[[Any], T], of: Any) -> T | None:

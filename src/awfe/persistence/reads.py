@@ -142,7 +142,7 @@ class Reads:
                 await still_there(connection, head)
             lines = codec.each(name, "awfe_attempt", ended, partial(views.line_of_attempt, name))
             lines += codec.each(name, "awfe_event", noted, partial(views.line_of_event, name))
-            with codec.understanding(name, "its history"):
+            with codec.Understanding(name, "its history"):
                 return [line for _, line in sorted(lines, key=itemgetter(0))]
 
         return await self._database.read(work)
@@ -207,5 +207,5 @@ async def shown(
     connection: AsyncConnection, head: Head, saved: list[StepSpec], log: list[Entry], attempts: Sequence[Any]
 ) -> Workflow:
     """Return a workflow as it stands, of what was read of it."""
-    with codec.understanding(head.name, "what its steps changed"):
+    with codec.Understanding(head.name, "what its steps changed"):
         return views.workflow(head, saved, log, attempts, await printed(connection, head))

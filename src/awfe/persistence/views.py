@@ -68,7 +68,7 @@ def workflow(head: Head, saved: list[StepSpec], log: list[Entry], attempts: Sequ
 
 
 def _decoded(name: str, values: Mapping[str, bytes]) -> dict[str, Any]:
-    with codec.understanding(name, "a value of its context"):
+    with codec.Understanding(name, "a value of its context"):
         return {key: decode(data) for key, data in values.items()}
 
 

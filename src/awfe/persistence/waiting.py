@@ -105,7 +105,7 @@ async def sent(connection: AsyncConnection, head: Head) -> Sent | None:
     rows = await fetched(connection, head.name, _EARLIEST, {"id": head.id, "topic": head.wait.signal})
     if not rows:
         return None
-    with codec.understanding(head.name, f"awfe_signal.payload of {rows[0].id}"):
+    with codec.Understanding(head.name, f"awfe_signal.payload of {rows[0].id}"):
         payload = str.encode(rows[0].payload)
         decode(payload)
     return Sent(rows[0].id, payload)
