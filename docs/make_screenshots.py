@@ -13,11 +13,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 
+from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 from awfe import BaseStep, Context, Engine, ErrorInfo, StepError, StepState, Workflow, WorkflowState
