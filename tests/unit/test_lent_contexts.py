@@ -1,5 +1,7 @@
 """A context that a thread uses, and one that no engine made: what they can't do is refused."""
 
+import logging
+
 import pytest
 
 from awfe import Context, InvalidInput
@@ -11,6 +13,7 @@ def test_a_thread_neither_saves_nor_begins_workflows() -> None:
     printed: list[str] = []
     with ctx.lent(lambda _output, text: printed.append(text)):
         assert not ctx.stop_requested
+        assert ctx.log is logging.getLogger("awfe")
         ctx.output("hello")
         with pytest.raises(InvalidInput, match="a function in a thread can't checkpoint"):
             ctx.checkpoint()

@@ -36,11 +36,10 @@ class _Asked(Generic[Q, A]):
         return not self.stays and self.waiter is not None and self.waiter.cancelled()
 
     def tell(self, answer: A | None) -> None:
-        """Answer it; only the first time counts."""
-        if not self.is_told:
-            self.answer, self.is_told = answer, True
-            if self.waiter is not None and not self.waiter.done():
-                self.waiter.set_result(None)
+        """Answer it."""
+        self.answer, self.is_told = answer, True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
     async def told(self) -> None:
         """Return when it is answered."""
