@@ -1,5 +1,9 @@
-"""How far the same moves get with nothing around them: no step's code, no lock, nobody who may cancel or stop."""
+"""How far the same moves get with nothing around them: no lock, nobody who may cancel or stop; no step's code.
 
+Or with a body for each that does nothing: code that can be cut off, which is what a step is.
+"""
+
+import asyncio
 import secrets
 from datetime import UTC, datetime
 from functools import partial
@@ -11,6 +15,7 @@ from awfe.domain.claims import Claimant
 from awfe.domain.delta import Delta
 from awfe.domain.moves import NOBODY, Ended, Head, Move
 from awfe.domain.states import StepState, WorkflowState
+from awfe.execution.body import Body
 from awfe.persistence.batch import put, put_all
 from awfe.persistence.gathering import MOST
 from awfe.persistence.session import Database
@@ -18,7 +23,9 @@ from benchmarks.figures import Figure, measuring
 from benchmarks.work import create, opened
 
 
-async def moved_alone(url: str, workflows: int, steps: int, *, together: int = MOST) -> Figure:
+async def moved_alone(
+    url: str, workflows: int, steps: int, *, together: int = MOST, with_bodies: bool = False
+) -> Figure:
     """Commit the ends of all steps of workflows that are claimed, so many together; the engine takes no more."""
     async with opened(url, "shared", 1) as engine:
         names = [f"w{n}" for n in range(workflows)]
@@ -28,6 +35,8 @@ async def moved_alone(url: str, workflows: int, steps: int, *, together: int = M
         heads = await _committed(database, [_claim(head) for head in heads], together)
         with measuring() as figure:
             for number in range(1, steps + 1):
+                for first in range(0, workflows if with_bodies else 0, together):
+                    await _bodies(min(together, workflows - first))
                 # What a step's change costs is part of it.
                 heads = await _committed(database, [_end(head, Delta.of({"n": number})) for head in heads], together)
         for name in names:
@@ -35,6 +44,22 @@ async def moved_alone(url: str, workflows: int, steps: int, *, together: int = M
             assert (done.state, done.context) == ("completed", {"n": steps})  # noqa: S101 - what is not done is not measured
     figure.count = workflows * steps
     return figure
+
+
+async def _bodies(count: int) -> None:
+    async def nothing() -> None:
+        pass
+
+    bodies = [Body(nothing(), "awfe benchmark", _ignored, _over) for _ in range(count)]
+    await asyncio.gather(*(body.task for body in bodies))
+
+
+def _ignored(_seconds: float) -> None:
+    pass
+
+
+def _over() -> None:
+    pass
 
 
 def _claim(head: Head) -> Move:

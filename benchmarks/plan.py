@@ -31,6 +31,7 @@ _HUNDRED = "100 at once, 10 steps, dedicated"
 _THOUSAND = "1,000 at once, 10 steps, shared"
 _UNCOLLECTED = "1,000 at once, few collections"
 _BARE = "1,000 at once, their moves alone"
+_BODIES = "1,000 at once, their moves and empty bodies alone"
 _LONE_BARE = "one at a time, its moves alone"
 _BESIDE = "one step beside 999 that are busy"
 _STEPS = {n: f"{n:,} steps per workflow" for n in (10, 100, 1_000, 10_000)}
@@ -51,7 +52,12 @@ _SPEED = [
     Measure(_HUNDRED, work.at_once, {"workflows": 100, "steps": 10, "locks": "dedicated"}),
     Measure(_THOUSAND, work.at_once, {"workflows": 1_000, "steps": 10, "locks": "shared"}),
     Measure(_UNCOLLECTED, work.at_once, {"workflows": 1_000, "steps": 10, "locks": "shared", "threshold": 100_000}),
+]
+_FLOOR = [
+    _SPEED[0],
+    _SPEED[1],
     Measure(_BARE, bare.moved_alone, {"workflows": 1_000, "steps": 10}),
+    Measure(_BODIES, bare.moved_alone, {"workflows": 1_000, "steps": 10, "with_bodies": True}),
     Measure(_LONE_BARE, bare.moved_alone, {"workflows": 10, "steps": 100, "together": 1}),
 ]
 _GROWTH = [
@@ -83,6 +89,7 @@ def groups(dbos: str | None) -> dict[str, list[Measure]]:
     ]
     return {
         "speed": _SPEED,
+        "floor": _FLOOR,
         "growth": _GROWTH,
         "tables": _TABLES,
         "latency": _LATENCY,
@@ -98,7 +105,9 @@ RATIOS = [
     Ratio("1,000 at once ÷ raw commits", _THOUSAND, RAW, {"mysql": 6, "postgresql": 7, "sqlite": 4}),
     Ratio("1,000 at once, few collections ÷ raw commits", _UNCOLLECTED, RAW),
     Ratio("1,000 at once, moves alone ÷ raw commits", _BARE, RAW),
+    Ratio("1,000 at once, moves and empty bodies ÷ raw commits", _BODIES, RAW),
     Ratio("one at a time, moves alone ÷ raw commits", _LONE_BARE, RAW),
+    Ratio("CPU of a move and an empty body ÷ of a raw commit", _BODIES, _RAW_16, {}, "cpu_us", at_most=True),
     Ratio("1,000 at once ÷ DBOS", _THOUSAND, _DBOS_MANY, {"postgresql": 60}),
     Ratio("one at a time ÷ DBOS", _LONE_10, _DBOS, {"postgresql": 6}),
     Ratio("start ÷ DBOS, in time", _EXISTING, _DBOS_START, {"sqlite": 0.9}, "start_ms", at_most=True),
