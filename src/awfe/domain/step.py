@@ -201,7 +201,7 @@ class StepSpec(msgspec.Struct, frozen=True, gc=False):
         cls = registry.find(self.impl)
         shape_of(cls._context_type)
         if _is_value(cls) and (self.name, self.args, self.policies) == (cls.__name__, NOTHING, NOTHING):
-            return _only(cls)  # type: ignore[arg-type,unused-ignore]  # a class is hashable, whatever its instances
+            return _only(cls)  # type: ignore[arg-type]  # a class is hashable, whatever its instances
         try:
             loaded = cast("BaseStep", cls(**decode(self.args)))
         except Exception as error:

@@ -145,9 +145,6 @@ class _Led(Coroutine[Any, Any, None], Generator[Any, Any, None]):
     def __await__(self) -> Generator[Any, Any, None]:
         return self
 
-    def __next__(self) -> Any:
-        return self.send(None)
-
     def __getattr__(self, name: str) -> Any:
         # What shows tasks looks at the coroutine's own: cr_frame, cr_code, __qualname__, …
         return getattr(self._coroutine, name)

@@ -37,6 +37,7 @@ ENDING: Final = (
 )
 # The last attempt of a step has none that follows; what is long of the others is not sent.
 _next: Final = attempt.alias("following")
+_LONG: Final = ("output", "error_type", "error_message", "error_traceback")
 _is_last: Final = _next.c.attempt.is_(None)
 _BOTH: Final = attempt.outerjoin(
     _next,
@@ -52,8 +53,7 @@ ATTEMPTS: Final = select(
     attempt.c.started_at,
     attempt.c.ended_at,
     case((and_(_is_last, ~_counts), attempt.c.changes)).label("left"),
-    *(case((_is_last, column)).label(column.name) for column in (attempt.c.output, attempt.c.error_type)),
-    *(case((_is_last, column)).label(column.name) for column in (attempt.c.error_message, attempt.c.error_traceback)),
+    *(case((_is_last, attempt.c[name])).label(name) for name in _LONG),
 ).select_from(_BOTH)
 _ATTEMPTS: Final = ATTEMPTS.where(attempt.c.workflow_id == _id)
 _ENDED: Final = select(*ENDING).where(attempt.c.workflow_id == _id)
