@@ -11,9 +11,8 @@ from hypothesis import given
 
 from awfe.domain import registry
 from awfe.domain.context import Context
-from awfe.domain.functions import step
 from awfe.domain.retry import NEVER, Retry
-from awfe.domain.step import POLICIES, BaseStep, Policies, StepSpec, called, can_undo, policies_of, save
+from awfe.domain.step import POLICIES, BaseStep, Policies, StepSpec, can_undo, policies_of, save
 from awfe.errors import InvalidInput
 from tests.unit.strategies import same, values
 
@@ -274,32 +273,3 @@ def test_policies_are_what_they_say() -> None:
     except InvalidInput:
         return
     assert policies.retry == Retry(attempts=2)
-
-
-def test_only_an_async_function_becomes_a_step() -> None:
-    """A class has `BaseStep`."""
-
-    def blocking(ctx: Context) -> None:
-        pass
-
-    for wrong in (blocking, 5, Plain):
-        with pytest.raises(InvalidInput, match=r"^@step needs an async function, not "):
-            step(cast("Any", wrong))
-
-
-def test_only_a_function_without_arguments_is_one_object_each_time() -> None:
-    """A class may keep something in itself while it runs, one that is derived from a function's too."""
-
-    @step(name="test.once")
-    async def once(ctx: Context) -> None:
-        pass
-
-    derived: Any = type("Derived", (cast("type[Any]", once),), {"__module__": __name__}, name="test.derived")
-    for kind, is_one in ((once, True), (derived, False)):
-        spec = save(1, kind())
-        assert (spec.load() is spec.load()) == is_one
-        assert type(spec.load()) is kind
-        named = save(1, kind().named("other")).load()
-        assert named is not spec.load()
-        assert called(named) == "other"
-        assert called(spec.load()) == kind.__name__

@@ -7,7 +7,7 @@ import pytest
 from awfe.domain import registry
 from awfe.domain.context import Context
 from awfe.domain.functions import step
-from awfe.domain.step import BaseStep, Policies, StepSpec, policies_of, save
+from awfe.domain.step import BaseStep, Policies, StepSpec, called, policies_of, save
 from awfe.errors import InvalidInput
 
 HERE = __name__
@@ -97,3 +97,32 @@ def test_parameters_without_a_name_are_refused(function: Any) -> None:
     """They can't be saved."""
     with pytest.raises(InvalidInput, match=r"no \*args, no \*\*kwargs"):
         step(function)
+
+
+def test_only_an_async_function_becomes_a_step() -> None:
+    """A class has `BaseStep`."""
+
+    def blocking(ctx: Context) -> None:
+        pass
+
+    for wrong in (blocking, 5, BaseStep):
+        with pytest.raises(InvalidInput, match=r"^@step needs an async function, not "):
+            step(cast("Any", wrong))
+
+
+def test_only_a_function_without_arguments_is_one_object_each_time() -> None:
+    """A class may keep something in itself while it runs, one that is derived from a function's too."""
+
+    @step(name="test.once")
+    async def once(ctx: Context) -> None:
+        pass
+
+    derived: Any = type("Derived", (cast("type[Any]", once),), {"__module__": __name__}, name="test.derived")
+    for kind, is_one in ((once, True), (derived, False)):
+        spec = save(1, kind())
+        assert (spec.load() is spec.load()) == is_one
+        assert type(spec.load()) is kind
+        named = save(1, kind().named("other")).load()
+        assert named is not spec.load()
+        assert called(named) == "other"
+        assert called(spec.load()) == kind.__name__
