@@ -107,6 +107,8 @@ def main() -> None:
     parser.add_argument("--save", type=Path, metavar="DIRECTORY")
     options = parser.parse_args()
     databases = options.databases.split(",")
+    if options.save:
+        options.save.mkdir(parents=True, exist_ok=True)
     servers = Servers()
     try:
         servers.start([name for name in databases if name != "sqlite"])
