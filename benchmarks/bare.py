@@ -8,15 +8,13 @@ import secrets
 from datetime import UTC, datetime
 from functools import partial
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from awfe.domain import claims, moves
 from awfe.domain.claims import Claimant
 from awfe.domain.delta import Delta
 from awfe.domain.moves import NOBODY, Ended, Head, Move
 from awfe.domain.states import StepState, WorkflowState
 from awfe.execution.body import Body
-from awfe.persistence.batch import put, put_all
+from awfe.persistence.batch import put_all, put_at_once
 from awfe.persistence.gathering import MOST
 from awfe.persistence.session import Database
 from benchmarks.figures import Figure, measuring
@@ -74,11 +72,10 @@ def _end(head: Head, delta: Delta) -> Move:
 
 async def _committed(database: Database, made: list[Move], together: int) -> list[Head]:
     for first in range(0, len(made), together):
-        await database.write(partial(_put, made[first : first + together]), unseen=True)
+        if together == 1:
+            done = await database.request(partial(put_at_once, move=made[first], uid=secrets.token_hex(16)), 0)
+        else:
+            submitted = [(move, secrets.token_hex(16)) for move in made[first : first + together]]
+            done = await database.write(partial(put_all, moves=submitted), unseen=True)
+        assert done  # noqa: S101 - nobody else moves them
     return [move.after for move in made]
-
-
-async def _put(made: list[Move], connection: AsyncConnection) -> None:
-    submitted = [(move, secrets.token_hex(16)) for move in made]
-    done = await (put(connection, *submitted[0]) if len(made) == 1 else put_all(connection, submitted))
-    assert done  # noqa: S101 - nobody else moves them

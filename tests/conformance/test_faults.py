@@ -18,7 +18,7 @@ from awfe import (
     WorkflowNotFound,
     step,
 )
-from awfe.persistence import session
+from awfe.persistence import closing, session
 from tests.conformance.steps import Flaky, Hold, Note, World
 from tests.databases import Database
 
@@ -45,8 +45,8 @@ class Commits:
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Commits]:
     """Count the commits of data connections, and let one fail."""
-    counter, real = Commits(), session._committed
-    monkeypatch.setattr(session, "_committed", lambda connection: counter.commit(real, connection))
+    counter, real = Commits(), closing.committed
+    monkeypatch.setattr(session, "committed", lambda connection: counter.commit(real, connection))
     return counter  # type: ignore[return-value]  # a fixture may
 
 

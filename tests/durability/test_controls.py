@@ -20,7 +20,7 @@ from tests.databases import Database
 from tests.durability import mutants
 from tests.durability import test_own_transactions as own
 from tests.durability.mutants import Mutant
-from tests.durability.two_engines import asked_again, told, two
+from tests.durability.two_engines import asked_again, by_single_statements, told, two
 
 Test = Callable[[Database], Awaitable[None]]
 
@@ -164,6 +164,7 @@ async def test_an_edit_whose_commit_lands_late_has_succeeded(database: Database)
 async def test_what_is_being_claimed_is_not_deleted(database: Database) -> None:
     """The COMMIT of a claim is on its way when the workflow is deleted."""
     async with two(database) as engines:
+        by_single_statements(engines.first)
         await engines.second.create_workflow("w", {}, [Hold("one")])
         strike = engines.proxy.at_commit(1, Fault.HOLD_REQUEST)
         handle = await engines.first.start("w")

@@ -69,6 +69,11 @@ async def _nobody(owner: str) -> None:
     pass
 
 
+def by_single_statements(engine: Engine) -> None:
+    """Let a lone move be a transaction, as with a caller's `AsyncEngine`: its COMMIT comes when its row is locked."""
+    engine._database.takes_requests = False
+
+
 async def told(awaitable: Awaitable[object]) -> str:
     """Return the name of what something raises, or `done`."""
     try:

@@ -35,9 +35,9 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.moves import Head, Move
-from awfe.persistence import codec
+from awfe.persistence import codec, request
 from awfe.persistence.schema import UtcDateTime, attempt, event, workflow
-from awfe.persistence.waiting import take, tell_parent
+from awfe.persistence.waiting import TELLS_PARENT, take, tell_parent
 
 Names = tuple[str, ...]
 
@@ -76,6 +76,24 @@ async def put_all(connection: AsyncConnection, moves: Sequence[tuple[Move, str]]
     Then the transaction is good for nothing but to be rolled back.
     """
     return await connection.run_sync(_put, moves, _update_all, _insert_all)
+
+
+def is_one_request(move: Move) -> bool:
+    """Tell whether a move changes nothing but its head and the history."""
+    return move.signal is None and (move.before.parent_id is None or move.after.state not in TELLS_PARENT)
+
+
+def put_at_once(connection: Connection, move: Move, uid: str) -> bool:
+    """Write a move that is one request where its head still stands, and commit it."""
+    columns = _changed_columns([move])
+    head = dict(zip(columns, _values(move.after, columns), strict=True))
+    fence = dict(zip(FENCE, _held_by(move.before), strict=True))
+    rows: list[tuple[Table, dict[str, Any]]] = []
+    if move.noted is not None:
+        rows.append((event, codec.event_row(move.after, move.noted, uid, move.before.state)))
+    if move.ended is not None:
+        rows.append((attempt, codec.attempt_row(move, move.ended)))
+    return request.execute(connection, head, fence, rows) == 1
 
 
 def _put(

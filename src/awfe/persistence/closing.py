@@ -63,3 +63,16 @@ def cut(connection: Connection) -> None:
     if not connection.closed:
         connection.invalidate()
         connection.close()
+
+
+def given_back(connection: Connection) -> None:
+    """Roll back, and give the connection back."""
+    # By itself: `close()` would give back to the pool also what could not be rolled back.
+    connection.rollback()
+    connection.close()
+
+
+def committed(connection: Connection) -> None:
+    """Commit, and give the connection back: in one greenlet, and nothing is awaited in between."""
+    connection.commit()
+    connection.close()

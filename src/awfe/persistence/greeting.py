@@ -13,7 +13,13 @@ _MYSQL_SESSION: Final = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout = 10 "
     f"/*M!100600 , idle_transaction_timeout = {_IDLE_LIMIT} */"
 )
-_POSTGRESQL_SESSION: Final = f"SET idle_in_transaction_session_timeout = '{_IDLE_LIMIT}s'; SET lock_timeout = '10s'"
+_POSTGRESQL_SESSION: Final = (
+    # A client that vanished in the middle of a request is not idle.
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; "
+    f"SET idle_in_transaction_session_timeout = '{_IDLE_LIMIT}s'; SET lock_timeout = '10s'; "
+    # Of what is sent outside a transaction: SQLAlchemy says it only where it begins one.
+    "SET default_transaction_isolation = 'read committed'"
+)
 _SQLITE_SESSION: Final = ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 10000")
 
 

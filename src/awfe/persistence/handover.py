@@ -5,7 +5,8 @@ goes with the first statement of its transaction.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, Self
 
 import aiosqlite
@@ -18,6 +19,8 @@ class Connection(aiosqlite.Connection):
     """A connection whose cursors are made where they are used."""
 
     _begin = ""
+    # Whether the last request has brought its own COMMIT.
+    _is_committed = False
 
     def cursor(self) -> "Cursor":  # type: ignore[override]  # aiosqlite's is a coroutine; this can be awaited
         """Return a cursor; nothing is handed over yet."""
@@ -29,13 +32,18 @@ class Connection(aiosqlite.Connection):
 
     def begins(self) -> str:
         """Return how the statement that is handed over now has to begin its transaction, or nothing."""
-        begin, self._begin = self._begin, ""
+        begin, self._begin, self._is_committed = self._begin, "", False
         return begin
+
+    def committed(self) -> None:
+        """Note that the transaction is committed already, for who does not know it."""
+        self._is_committed = True
 
     async def commit(self) -> None:
         """Commit, where something was begun."""
         self._begin = ""
-        await super().commit()
+        if not self._is_committed:
+            await super().commit()
 
     async def rollback(self) -> None:
         """Roll back, where something was begun."""
@@ -95,6 +103,15 @@ class Cursor:
         """Execute it for each of some parameters."""
         return await self._hand_over("executemany", sql, parameters)
 
+    async def execute_all(self, statements: Iterable[str], parameters: Sequence[Any]) -> int:
+        """Execute the statements of a transaction, of which the last ends it; returns how many rows the first changed.
+
+        What a failure leaves is to be rolled back.
+        """
+        changed: int = await self.connection.do(self._run_all, self.connection.begins(), statements, parameters)
+        self.connection.committed()
+        return changed
+
     async def executescript(self, sql: str) -> Self:
         """Execute some statements; sqlite3 commits before them."""
         return await self._hand_over("executescript", sql)
@@ -146,6 +163,15 @@ class Cursor:
         except BaseException:
             self._finish()
             raise
+
+    def _run_all(self, begin: str, statements: Iterable[str], parameters: Sequence[Any]) -> int:
+        self._finish()
+        self._forget()
+        given = iter(parameters)
+        driver = self.connection.within(begin)
+        assert driver.in_transaction  # noqa: S101 - each would be stored by itself
+        counts = [driver.execute(each, tuple(islice(given, each.count("?")))).rowcount for each in statements]
+        return counts[0]
 
     def _fetch(self, most: int | None) -> None:
         if self._rest is None:

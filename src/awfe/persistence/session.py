@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from awfe import urls
 from awfe.errors import AwfeError, ConfigError, StoreUnavailable
 from awfe.persistence import faults, opening, schema
-from awfe.persistence.closing import SQLiteConnection, close_for_certain, connect_sqlite, cut
+from awfe.persistence.closing import SQLiteConnection, close_for_certain, committed, connect_sqlite, cut, given_back
 from awfe.persistence.greeting import begin, prepared
+from awfe.persistence.joining import join_statements
 from awfe.settings import Settings
 from awfe.shielding import cut_once, to_the_end
 
@@ -56,6 +57,8 @@ class Database:
         self.kind: Kind = self.url.get_backend_name()  # type: ignore[assignment]  # urls.check leaves only these
         self.instance = ""
         self.max_context_bytes = settings.max_context_bytes
+        # What a caller's engine connects to, and how, only he knows.
+        self.takes_requests = self._given is None
         self.on_engine: list[Callable[[AsyncEngine], None]] = []
         self._engine: AsyncEngine | None = None
 
@@ -76,6 +79,7 @@ class Database:
         made = self._connecting(arguments)
         if self.kind == "mysql":
             close_for_certain(made.sync_engine.dialect)
+        join_statements(made.sync_engine.dialect)
         for each in self.on_engine:
             each(made)
         return made
@@ -98,6 +102,9 @@ class Database:
         if self.kind == "sqlite":
             event.listen(engine.sync_engine, "begin", begin)
         self._reading = engine.execution_options(awfe_reads=True)
+        # PostgreSQL has one statement where the others have several, and needs no other transaction around it.
+        alone = {"isolation_level": "AUTOCOMMIT"} if self.kind == "postgresql" else {}
+        self._requesting = engine.execution_options(**alone)
         self._line = asyncio.Semaphore(size)
 
     async def open(self) -> None:
@@ -178,11 +185,24 @@ class Database:
         """Do a transaction that only reads."""
         return await self.retried(lambda: self._look(work), retry_for, self._line, unseen=unseen)
 
+    async def request(self, work: Callable[[Connection], T], retry_for: float | None = None) -> T:
+        """Do what is one request, and commits itself; else as `write`, in a task that nobody cancels."""
+        return await self.retried(lambda: self._request(work), retry_for, self._line, unseen=True)
+
     async def _transaction(self, work: Work[T]) -> T:
         async with self._connected(self.engine) as connection:
             result = await work(connection)
-            await connection.run_sync(_committed)
+            await connection.run_sync(committed)
             return result
+
+    async def _request(self, work: Callable[[Connection], T]) -> T:
+        def once(connection: Connection) -> T:
+            result = work(connection)
+            committed(connection)
+            return result
+
+        async with self._connected(self._requesting) as connection:
+            return await connection.run_sync(once)
 
     async def _look(self, work: Work[T]) -> T:
         async with self._connected(self._reading) as connection:
@@ -205,7 +225,7 @@ class Database:
         finally:
             # What was committed has given its connection back already.
             if not connection.closed:
-                await to_the_end(self._end(connection, cut if failed else _given_back))
+                await to_the_end(self._end(connection, cut if failed else given_back))
 
     async def _end(self, connection: AsyncConnection, end: Callable[[Connection], None]) -> None:
         # What was read or committed stands, whether or not a ROLLBACK is answered.
@@ -271,15 +291,3 @@ class Database:
             msg = f"{self}: refused for user {self.url.username!r} at host {self.url.host!r}: {faults.brief(error)}"
             return ConfigError(msg)
         return StoreUnavailable(f"{self}: {faults.brief(error)}")
-
-
-def _given_back(connection: Connection) -> None:
-    # By itself: `close()` would give back to the pool also what could not be rolled back.
-    connection.rollback()
-    connection.close()
-
-
-def _committed(connection: Connection) -> None:
-    """Commit, and give the connection back: in one greenlet, and nothing is awaited in between."""
-    connection.commit()
-    connection.close()

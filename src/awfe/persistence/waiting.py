@@ -87,7 +87,7 @@ _TELL: Final = insert(signal).from_select(
     # Who deletes the parent at this moment deletes its signals, too.
     .with_for_update(),
 )
-_TELLS_PARENT: Final = (*ENDED, WorkflowState.ERROR, WorkflowState.STOPPED)
+TELLS_PARENT: Final = (*ENDED, WorkflowState.ERROR, WorkflowState.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def take(connection: Connection, signal_id: int, head: Head) -> None:
 
 def tell_parent(connection: Connection, before: Head, head: Head, uid: str, now: datetime) -> None:
     """Send the parent of a workflow what became of it; one that was deleted needs nothing."""
-    if head.parent_id is None or head.state not in _TELLS_PARENT or head.state is before.state:
+    if head.parent_id is None or head.state not in TELLS_PARENT or head.state is before.state:
         return
     values = {"uid": uid, "topic": CHILD, "payload": f'"{head.state}"', "at": now}
     connection.execute(_TELL, {**values, "parent": head.parent_id})

@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.delta import Delta
 from awfe.domain.moves import Head, Move
-from awfe.errors import LockLost
-from awfe.persistence import codec
-from awfe.persistence.batch import put, put_all
+from awfe.errors import LockLost, StoreUnavailable
+from awfe.persistence import codec, faults
+from awfe.persistence.batch import is_one_request, put, put_all, put_at_once
 from awfe.persistence.gathering import Gathering
 from awfe.persistence.lookup import LOCKED_BY_ID, fetched
 from awfe.persistence.session import Database
@@ -50,6 +50,25 @@ class Writer:
         await self._gathering.close()
 
     async def _together(self, batch: Sequence[Submitted]) -> Sequence[Head | LockLost]:
+        if len(batch) > 1 or not self._database.takes_requests or not is_one_request(batch[0][0]):
+            return await self._transaction(batch)
+        move, uid = batch[0]
+        try:
+            done = await self._database.request(partial(put_at_once, move=move, uid=uid), 0)
+        except StoreUnavailable as refused:
+            if refused.__cause__ is None or faults.is_transient(refused.__cause__):
+                raise
+            answers = await self._transaction(batch)
+            # So it is not the move that is refused, but how it was sent.
+            self._database.takes_requests = False
+            self._database.log.warning(
+                "%s, which does not take several statements as one request: it is slower", refused
+            )
+            return answers
+        # Where it is fenced, only a locking read tells by whom.
+        return [move.after] if done else await self._transaction(batch)
+
+    async def _transaction(self, batch: Sequence[Submitted]) -> Sequence[Head | LockLost]:
         return await self._database.write(partial(self._put, batch), 0, unseen=True)
 
     async def _put(self, batch: Sequence[Submitted], connection: AsyncConnection) -> Sequence[Head | LockLost]:

@@ -44,8 +44,9 @@ class Calls:
     `database` says what is called: "sqlite", "mysql" or "postgresql".
     `before` is called before each call and `after` when it has succeeded, both where the call is made: what they raise
     is what the call raises, they may end the process, and `sqlalchemy.util.await_only` lets them wait. `log` holds the
-    calls in the order in which they began. Not seen: the settings of a new session, which follow its `connect`; the
-    closing of connections; and the `connect` of an `AsyncEngine` that was made with a creator.
+    calls in the order in which they began; the `commit` of a lone move is there, though it was sent with its
+    statements, in the call before. Not seen: the settings of a new session, which follow its `connect`; the closing of
+    connections; and the `connect` of an `AsyncEngine` that was made with a creator.
     """
 
     def __init__(self, engine: Engine) -> None:

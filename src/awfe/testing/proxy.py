@@ -5,7 +5,6 @@ is a COMMIT. It speaks no TLS: a PostgreSQL client is told that there is none, a
 """
 
 import asyncio
-import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from typing import Final, Self
 
 from sqlalchemy import URL, make_url
 
-_COM_QUERY: Final = b"\x03"
-_NEGOTIATIONS: Final = (80877103, 80877104)  # PostgreSQL's requests for TLS and for GSSAPI
+from awfe.testing.packets import MySQL, PostgreSQL
 
 
 class Fault(Enum):
@@ -35,7 +33,10 @@ _AT_REPLY: Final = (Fault.CUT_REPLY, Fault.HOLD_REPLY, Fault.LOSE_REPLY)
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One packet, header included; `connection` counts the clients, `statement` is that of a simple query."""
+    """One packet, header included; `connection` counts the clients.
+
+    `statement` is that of a simple query, or "COMMIT" where it ends a change that PostgreSQL commits by itself.
+    """
 
     connection: int
     from_client: bool
@@ -44,8 +45,9 @@ class Packet:
 
     @property
     def is_commit(self) -> bool:
-        """Whether it asks for a COMMIT."""
-        return self.statement is not None and self.statement.strip("; \n").upper() == "COMMIT"
+        """Whether it asks for a COMMIT, be it the last of several statements."""
+        statements = (self.statement or "").rstrip("; \n").split(";\n")
+        return statements[-1].strip().upper() == "COMMIT"
 
 
 class Strike:
@@ -154,52 +156,6 @@ class Proxy:
             await _Link(self, number, dialect, (reader, writer), far).run()
 
 
-class MySQL:
-    """The packets of MySQL and MariaDB: three bytes of length, one that counts within an exchange, the payload."""
-
-    port = 3306
-
-    async def request(self, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> tuple[bytes, str | None]:
-        """Return the client's next packet, and the statement in it."""
-        data = await self.reply(reader)
-        # An exchange begins with 0: what else a client sends, to log in for instance, is no command.
-        is_query = data[3] == 0 and data[4:5] == _COM_QUERY
-        return data, data[5:].decode(errors="replace") if is_query else None
-
-    async def reply(self, reader: asyncio.StreamReader) -> bytes:
-        """Return the server's next packet."""
-        header = await reader.readexactly(4)
-        return header + await reader.readexactly(int.from_bytes(header[:3], "little"))
-
-
-class PostgreSQL:
-    """The messages of PostgreSQL: one byte of type, four of length, the body; a client's first has no type."""
-
-    port = 5432
-    _begun = False
-
-    async def request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[bytes, str | None]:
-        """Return the client's next message, and the statement in it."""
-        if not self._begun:
-            self._begun = True
-            return await self._first(reader, writer), None
-        data = await self.reply(reader)
-        return data, data[5:].rstrip(b"\0").decode(errors="replace") if data[:1] == b"Q" else None
-
-    async def _first(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        while True:
-            header = await reader.readexactly(8)
-            length, code = struct.unpack("!ii", header)
-            if code not in _NEGOTIATIONS:
-                return header + await reader.readexactly(length - 8)
-            writer.write(b"N")
-
-    async def reply(self, reader: asyncio.StreamReader) -> bytes:
-        """Return the server's next message."""
-        header = await reader.readexactly(5)
-        return header + await reader.readexactly(int.from_bytes(header[1:], "big") - 4)
-
-
 _Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -248,7 +204,8 @@ class _Link:
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 data = await self._dialect.reply(self._far_reader)
-                await self._at_reply()
+                if self._dialect.is_last(data):
+                    await self._at_reply()
                 # A client that is gone is no reason not to hear the server out.
                 with suppress(OSError):
                     await self._pass(Packet(self._number, from_client=False, data=data), self._writer)
