@@ -153,3 +153,19 @@ async def test_a_request_has_settings_of_awfes_own(database: Database) -> None:
             assert await engine._database.request(shown) == wanted
     finally:
         await database.execute(f"ALTER DATABASE {name} RESET default_transaction_isolation")
+
+
+@pytest.mark.databases("postgresql")
+async def test_a_request_on_a_connection_that_was_lost_goes_over_another(database: Database) -> None:
+    """It is found out when the connection is told that there is no transaction, as it believes that there is one."""
+    async with Engine(database.url, **ALONE) as engine:
+        lost = await engine._database.engine.connect()
+        await lost.execute(text("SELECT 1"))
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setattr(
+                lost.sync_engine.dialect, "do_commit", lambda adapted: adapted.driver_connection.terminate()
+            )
+            await lost.commit()
+            patches.setattr(lost.sync_engine.dialect, "do_rollback", lambda _adapted: None)
+            await lost.close()
+        assert await engine._database.request(lambda connection: connection.execute(text("SELECT 2")).scalar()) == 2

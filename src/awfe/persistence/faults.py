@@ -12,7 +12,8 @@ _MYSQL: Final = frozenset(
 _SQLSTATE_CLASSES: Final = ("08", "40", "53", "57")
 _SQLSTATES: Final = frozenset(("55P03", "25P03"))
 _SQLITE: Final = ("SQLITE_BUSY", "SQLITE_LOCKED")
-_DRIVERS: Final = ("aiomysql", "pymysql", "asyncpg", "sqlite3", "aiosqlite")
+# Of SQLAlchemy: what its adapters raise where they are called by themselves.
+_DRIVERS: Final = ("aiomysql", "pymysql", "asyncpg", "sqlite3", "aiosqlite", "sqlalchemy")
 _REJECTED: Final = frozenset((1044, 1045, 1049, 1698, "28P01", "28000", "3D000"))
 
 

@@ -1,7 +1,7 @@
 """SQLite in a thread of its own, to which a statement is handed over once: rows and the end of its cursor come along.
 
 aiosqlite goes there and back for the cursor, for the statement, for the rows, and for the end of the cursor. A BEGIN
-goes with the first statement of its transaction.
+goes with the first statement of its transaction, and the statements of a request go together.
 """
 
 import sqlite3

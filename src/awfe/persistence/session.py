@@ -102,9 +102,6 @@ class Database:
         if self.kind == "sqlite":
             event.listen(engine.sync_engine, "begin", begin)
         self._reading = engine.execution_options(awfe_reads=True)
-        # PostgreSQL has one statement where the others have several, and needs no other transaction around it.
-        alone = {"isolation_level": "AUTOCOMMIT"} if self.kind == "postgresql" else {}
-        self._requesting = engine.execution_options(**alone)
         self._line = asyncio.Semaphore(size)
 
     async def open(self) -> None:
@@ -197,11 +194,14 @@ class Database:
 
     async def _request(self, work: Callable[[Connection], T]) -> T:
         def once(connection: Connection) -> T:
+            if self.kind == "postgresql":
+                # It has one statement where the others have several, and needs no other transaction around it.
+                connection.execution_options(isolation_level="AUTOCOMMIT")
             result = work(connection)
             committed(connection)
             return result
 
-        async with self._connected(self._requesting) as connection:
+        async with self._connected(self.engine) as connection:
             return await connection.run_sync(once)
 
     async def _look(self, work: Work[T]) -> T:
