@@ -19,7 +19,7 @@ from awfe.testing.crashes import crash
 from awfe.testing.faults import Fault, Faults
 from tests.databases import Database
 from tests.durability.sweep_actor import Actor
-from tests.durability.sweep_check import Life
+from tests.durability.sweep_facts import difference, facts_of
 from tests.durability.sweep_operator import Operator
 from tests.durability.sweep_settings import CHECKER, CHILD, bell_hangs
 from tests.durability.sweep_steps import Stage
@@ -139,7 +139,7 @@ class FaultSweep:
             if error is not None:
                 self.problems.append(f"{name}: raised {error!r}, caused by {error.__cause__!r}")
             elif (facts := await self._facts(name)) != self._expected:
-                self.problems.append(f"{name}: {_difference(facts, self._expected)}")
+                self.problems.append(f"{name}: {difference(facts, self._expected)}")
             rested.append(name)
             if self.operator.scenario.alone:
                 await self.operator.follow_up([rested.pop()])
@@ -186,7 +186,7 @@ class FaultSweep:
     async def _facts(self, name: str) -> dict[str, Any]:
         """Return what is comparable of a workflow, and of the one that it has begun."""
         lives = [await self.operator.life(each) for each in self.operator.family(name)]
-        return {f"{what} of {n}": fact for n, life in enumerate(lives) for what, fact in _facts(life).items()}
+        return {f"{what} of {n}": fact for n, life in enumerate(lives) for what, fact in facts_of(life).items()}
 
     async def _rests(self, name: str, engine: Engine, pools: Pools) -> None:
         """See that nothing is kept for a workflow at rest, while the engine lives on."""
@@ -242,22 +242,6 @@ async def _comes_true(condition: Any) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _facts(life: Life) -> dict[str, Any]:
-    workflow = life.workflow
-    return {
-        "row": workflow and (workflow.state, workflow.position, workflow.request, workflow.revision),
-        "steps": workflow and [(step.state, step.attempt) for step in workflow.steps],
-        "context": workflow and workflow.context,
-        "history": [(e.cause, e.step, e.attempt, e.before, e.after, e.changes) for e in life.history],
-        "marks": life.marks,
-        "paid": life.paid,
-    }
-
-
-def _difference(facts: dict[str, Any], expected: dict[str, Any]) -> str:
-    return "; ".join(f"{key} is {facts[key]}, not {expected[key]}" for key in facts if facts[key] != expected[key])
 
 
 def cases(calls: Sequence[Call], database: str, count: int, seed: int) -> list[Case]:
