@@ -30,9 +30,9 @@ class Cost(NamedTuple):
 
 CEILINGS = {
     1: {
-        "sqlite": Cost(3, 1.1, 1_600, 2_400),
-        "mysql": Cost(3.2, 1.1, 1_700, 4_200),
-        "postgresql": Cost(3.2, 1.1, 2_100, 2_600),
+        "sqlite": Cost(2.1, 1.1, 1_500, 1_800),
+        "mysql": Cost(2.4, 1.1, 1_670, 3_900),
+        "postgresql": Cost(2.4, 1.1, 2_070, 2_020),
     },
     100: {
         "sqlite": Cost(0.2, 0.05, 450, 700),
