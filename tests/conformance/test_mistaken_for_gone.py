@@ -16,7 +16,8 @@ async def test_a_claim_whose_answer_comes_after_a_takeover_runs_nothing(
     """It finds its own line, beside the head of who has claimed the workflow since."""
     other = await open_engine()
     await engine.create_workflow("w", {}, [Rerun("one"), Note("two")])
-    real = engine._database._transaction
+    # A claim is one request, where nothing else is to be written.
+    real = engine._database._request
 
     async def answer_late(work: Any) -> Any:
         done = await real(work)
@@ -30,7 +31,7 @@ async def test_a_claim_whose_answer_comes_after_a_takeover_runs_nothing(
             raise ConnectionResetError(message)
         return done
 
-    monkeypatch.setattr(engine._database, "_transaction", answer_late)
+    monkeypatch.setattr(engine._database, "_request", answer_late)
     with pytest.raises(LockLost, match="taken over while this run began"):
         await engine.run("w")
     assert world.calls == ["one"]
