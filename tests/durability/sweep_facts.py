@@ -7,7 +7,7 @@ from awfe.domain.states import Cause
 from tests.durability.sweep_check import Life
 
 
-def facts_of(life: Life) -> dict[str, Any]:
+def facts_of(life: Life, *, has_child: bool) -> dict[str, Any]:
     """Return what must be the same, whatever has failed on the way."""
     workflow = life.workflow
     history = [(e.cause, e.step, e.attempt, e.before, e.after, e.changes) for e in life.history]
@@ -15,7 +15,7 @@ def facts_of(life: Life) -> dict[str, Any]:
     # A child can't begin while the server has not noticed that the connection which took its lock is gone: then its
     # parent looks once more after a while.
     look = next((n for n, each in enumerate(history[:-3]) if _looks(history[n : n + 4])), None)
-    if look is not None:
+    if has_child and look is not None:
         del history[look : look + 2]
         revision -= 2
     return {

@@ -185,8 +185,10 @@ class FaultSweep:
 
     async def _facts(self, name: str) -> dict[str, Any]:
         """Return what is comparable of a workflow, and of the one that it has begun."""
+        has_child = self.operator.scenario.child is not None
         lives = [await self.operator.life(each) for each in self.operator.family(name)]
-        return {f"{what} of {n}": fact for n, life in enumerate(lives) for what, fact in facts_of(life).items()}
+        facts = [facts_of(life, has_child=has_child) for life in lives]
+        return {f"{what} of {n}": fact for n, each in enumerate(facts) for what, fact in each.items()}
 
     async def _rests(self, name: str, engine: Engine, pools: Pools) -> None:
         """See that nothing is kept for a workflow at rest, while the engine lives on."""

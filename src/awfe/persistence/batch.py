@@ -36,10 +36,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from awfe.domain.moves import Head, Move
 from awfe.persistence import codec, request
+from awfe.persistence.request import Names
 from awfe.persistence.schema import UtcDateTime, attempt, event, workflow
-from awfe.persistence.waiting import TELLS_PARENT, take, tell_parent
-
-Names = tuple[str, ...]
+from awfe.persistence.waiting import take, tell_parent, tells_parent
 
 # What must still be true of the row: whose it is, and what was asked.
 FENCE: Final[Names] = ("id", "run_token", "run_id", "rev", "request")
@@ -80,7 +79,7 @@ async def put_all(connection: AsyncConnection, moves: Sequence[tuple[Move, str]]
 
 def is_one_request(move: Move) -> bool:
     """Tell whether a move changes nothing but its head and the history."""
-    return move.signal is None and (move.before.parent_id is None or move.after.state not in TELLS_PARENT)
+    return move.signal is None and not tells_parent(move.before, move.after)
 
 
 def put_at_once(connection: Connection, move: Move, uid: str) -> bool:

@@ -87,7 +87,7 @@ _TELL: Final = insert(signal).from_select(
     # Who deletes the parent at this moment deletes its signals, too.
     .with_for_update(),
 )
-TELLS_PARENT: Final = (*ENDED, WorkflowState.ERROR, WorkflowState.STOPPED)
+_TELLS_PARENT: Final = (*ENDED, WorkflowState.ERROR, WorkflowState.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,14 @@ def take(connection: Connection, signal_id: int, head: Head) -> None:
     connection.execute(_TAKE, {"s_id": signal_id, "rev": head.rev})
 
 
+def tells_parent(before: Head, head: Head) -> bool:
+    """Tell whether the parent of a workflow is to hear of a move."""
+    return head.parent_id is not None and head.state in _TELLS_PARENT and head.state is not before.state
+
+
 def tell_parent(connection: Connection, before: Head, head: Head, uid: str, now: datetime) -> None:
     """Send the parent of a workflow what became of it; one that was deleted needs nothing."""
-    if head.parent_id is None or head.state not in TELLS_PARENT or head.state is before.state:
+    if not tells_parent(before, head):
         return
     values = {"uid": uid, "topic": CHILD, "payload": f'"{head.state}"', "at": now}
     connection.execute(_TELL, {**values, "parent": head.parent_id})
