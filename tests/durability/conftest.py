@@ -10,6 +10,7 @@ import pytest
 from tests.databases import ReusedPostgreSQLDatabase, ServerDatabase
 from tests.durability.compiled import make
 from tests.durability.sweep_points import Forks, forking
+from tests.durability.sweep_settings import LONG
 
 # What takes longest; what were to begin last would still be running when all else is over.
 LONGEST = (
@@ -21,11 +22,16 @@ LONGEST = (
     "test_a_crash_while_an_engine_opens_is_mended_by_the_next",
     "test_the_program_prints_a_report_and_leaves_nothing_behind",
 )
+# What a test has, in seconds, when all of a sweep was asked for.
+_LONG_TIMEOUT = 6000
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let the longest begin first: `--dist worksteal` gives each worker a block of the list to begin with."""
+    if LONG:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(_LONG_TIMEOUT), append=False)
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     names = [getattr(item, "originalname", item.name) for item in items]
     order = sorted(range(len(items)), key=lambda n: LONGEST.index(names[n]) if names[n] in LONGEST else len(LONGEST))

@@ -43,9 +43,8 @@ async def _run_until_it_waits(actor: Actor) -> None:
 
 
 async def _run_with_child(actor: Actor) -> None:
-    actor.handle = await actor.engine.start(actor.name)
-    await actor.look()
-    await actor.rest()
+    # Asked for first: the child's end may have woken its parent before anyone sees that nothing runs.
+    await actor.told("rest", actor.begin_and_look())
 
 
 async def _begin_child(actor: Actor) -> None:

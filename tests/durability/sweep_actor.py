@@ -71,11 +71,13 @@ class Actor:
         Stage.now.gates[self.name].set()
         await self.told("rest", self.rested())
 
-    async def look(self) -> None:
+    async def begin_and_look(self) -> Any:
         """Let the engine look after all its runs are over: the polls of these lives are an hour apart."""
+        self.handle = await self.engine.start(self.name)
         while self.engine._steering.control:
             await asyncio.sleep(0.001)
         await self.engine._steering.lookout.ring_for(self.engine._crew.owner)
+        return await self.rested()
 
     async def rested(self) -> Any:
         """Return what its run came to."""

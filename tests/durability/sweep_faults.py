@@ -1,7 +1,6 @@
 """A fault sweep on one database: the same life again and again, with one call after the other that fails."""
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ from tests.databases import Database
 from tests.durability.sweep_actor import Actor
 from tests.durability.sweep_facts import difference, facts_of
 from tests.durability.sweep_operator import Operator
-from tests.durability.sweep_settings import CHECKER, CHILD, bell_hangs
+from tests.durability.sweep_settings import CHECKER, CHILD, LONG, bell_hangs
 from tests.durability.sweep_steps import Stage
 
 # Once; for a while, tries included; for ever.
@@ -260,7 +259,7 @@ def cases(calls: Sequence[Call], database: str, count: int, seed: int) -> list[C
         weighed = befallen + 3 * [call for call in befallen if call.kind == "commit"]
         durations = TIMES if fault is not Fault.DELAY else TIMES[:1]
         groups += [[Case(fault, call.number, times) for call in weighed] for times in durations]
-    if os.environ.get("AWFE_TEST_LONG") == "1":
+    if LONG:
         return list(dict.fromkeys(chain(*groups)))
     chance.shuffle(groups)
     found: list[Case] = []

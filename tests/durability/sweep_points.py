@@ -15,10 +15,9 @@ from awfe.testing.calls import CRASHED, When
 from tests.databases import DIALECTS, Database
 from tests.durability.sweep_child import Order
 from tests.durability.sweep_operator import Operator
-from tests.durability.sweep_settings import CHECKER, LOCKS
+from tests.durability.sweep_settings import CHECKER, LOCKS, LONG
 from tests.durability.sweep_steps import Stage
 
-LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 Point = tuple[int, When]
 # So many workflows are brought to the point of their crash before they are looked at together.
 _BATCH = 24

@@ -1,11 +1,14 @@
-"""The settings of the engines in the sweeps, and the kinds of locks that they are swept with."""
+"""How much of the sweeps a run takes, the settings of the engines in them, and the kinds of locks that they use."""
 
 import asyncio
+import os
 from typing import Any
 
 from awfe import Engine
 from awfe.testing.calls import Calls
 
+# Whether all that there is to try is tried.
+LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 LOCKS = ("dedicated", "shared", "lease")
 
 # No call that a clock makes: what is swept is numbered.

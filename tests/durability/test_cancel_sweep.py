@@ -1,7 +1,6 @@
 """Cancelling a caller at any await leaks no connection, no lock and no half-written state."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,10 +25,10 @@ from tests.durability.cancel_ways import (
     cut_off,
     shut_down,
 )
+from tests.durability.sweep_settings import LONG
 
 pytestmark = pytest.mark.long
 
-LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 SETTINGS: dict[str, Any] = {
     "poll_interval": 0.1,
     "takeover_delay": 0.02,

@@ -7,7 +7,6 @@ goals here ten times as high.
 import asyncio
 import gc
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from awfe.testing.chaos import PACE, ChaosRefusedError, Plan, Report, run
 from awfe.testing.chaos.__main__ import _command, main
 from tests.databases import DIALECTS, Database
 from tests.durability.chaos_figures import disturb
+from tests.durability.sweep_settings import LONG
 from tests.servers import KINDS, REQUIRE_ALL
 
 # aiomysql does not close a connection that was reset while it was idle, and warns of it when it is collected.
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-LONG = 10 if os.environ.get("AWFE_TEST_LONG") == "1" else 1
+TIMES = 10 if LONG else 1
 GOALS = {"kills": 50, "stops": 5, "cuts": 15, "deploys": 3, "restarts": 3}
 PROCESSES = 3
 # What there is not on SQLite.
@@ -65,13 +65,13 @@ def passed(report: Report, goals: dict[str, int]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300 * LONG)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", DIALECTS, ids=str.upper)
 async def test_nothing_is_lost_missing_or_done_twice(request: pytest.FixtureRequest, name: str, seed: int) -> None:
     """On servers of their own, with their default durability, that are killed and started again on the same data."""
     possible(request, name)
-    goals = {kind: times * LONG for kind, times in GOALS.items() if name != "sqlite" or kind not in OF_SERVERS}
-    report = await disturb(name, seed, 240 * LONG, processes=PROCESSES, goals=goals)
+    goals = {kind: times * TIMES for kind, times in GOALS.items() if name != "sqlite" or kind not in OF_SERVERS}
+    report = await disturb(name, seed, 240 * TIMES, processes=PROCESSES, goals=goals)
     passed(report, goals)
     # On SQLite a frozen process keeps its lock, and what it runs is refused until it goes on.
     assert (report.refusals > 0) == (name == "sqlite")

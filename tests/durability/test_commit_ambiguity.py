@@ -4,7 +4,6 @@ Each case does the same thing twice, undisturbed and with a fault at the n-th CO
 """
 
 import asyncio
-import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tests.conformance.conftest import QUICK
 from tests.conformance.steps import Hold, Note, Rerun, World
 from tests.conformance.transactional_steps import Pay, make_table, paid
 from tests.databases import Database
+from tests.durability.sweep_settings import LONG
 from tests.durability.two_engines import asked_again
 
 pytestmark = pytest.mark.long
@@ -170,7 +170,6 @@ PAID = 3  # that of the transactional step
 
 # The client of these waits until it gives up, for seconds: of a run, the claim, a checkpoint and the last end will do.
 SLOW = (Fault.HOLD_REQUEST, Fault.HOLD_REPLY, Fault.LOSE_REQUEST, Fault.LOSE_REPLY)
-LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 SERVERS = ("mysql", "postgresql")
 CASES = [
     (name, number, fault)

@@ -8,8 +8,8 @@ from awfe.testing.invariants import violations
 from tests.databases import DIALECTS, Database
 from tests.durability.scenarios import SCENARIOS
 from tests.durability.sweep_opening import OpeningSweep
-from tests.durability.sweep_points import LONG, PLACES, Forks, chosen, crash_sweep
-from tests.durability.sweep_settings import LOCKS
+from tests.durability.sweep_points import PLACES, Forks, chosen, crash_sweep
+from tests.durability.sweep_settings import LOCKS, LONG
 
 pytestmark = pytest.mark.long
 

@@ -11,8 +11,8 @@ from tests.databases import Database
 from tests.durability.scenarios import SCENARIOS
 from tests.durability.sweep_faults import cases, fault_sweep, patched
 from tests.durability.sweep_opening import OpeningSweep
-from tests.durability.sweep_points import LONG, PLACES
-from tests.durability.sweep_settings import LOCKS
+from tests.durability.sweep_points import PLACES
+from tests.durability.sweep_settings import LOCKS, LONG
 from tests.durability.test_commit_ambiguity import FORGOTTEN
 
 pytestmark = pytest.mark.long

@@ -3,7 +3,6 @@
 `--seed N` repeats a run, and a failure prints what repeats it alone. AWFE_TEST_LONG=1 tries ten times more.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,11 +17,11 @@ from tests.durability.bench import Bench
 from tests.durability.drawn import OFTEN, STEPS, VALUES, VERBS
 from tests.durability.machine import NAMES
 from tests.durability.model_values import Deed, Values
+from tests.durability.sweep_settings import LONG
 from tests.durability.verbs import Verbs
 
 pytestmark = pytest.mark.long
 
-LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 EXAMPLES = 2000 if LONG else 200
 # Two processes share them: no other test takes as long.
 SHARES = 2
@@ -54,7 +53,7 @@ def bench(database: Database) -> Iterator[Bench]:
     made.close()
 
 
-@pytest.mark.timeout(6000 if LONG else 600)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("share", range(SHARES))
 def test_the_verbs_do_what_the_contract_says(bench: Bench, seed: int, share: int) -> None:
     machine = type("Machine", (Machine,), {"bench": bench})

@@ -3,7 +3,6 @@
 import asyncio
 import copy
 import gc
-import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -23,10 +22,10 @@ from awfe.execution.tenure import Tenure
 from awfe.settings import LOCKS
 from tests.conformance.conftest import QUICK
 from tests.databases import Database
+from tests.durability.sweep_settings import LONG
 
 pytestmark = pytest.mark.long
 
-LONG = os.environ.get("AWFE_TEST_LONG") == "1"
 # One session of shared locks holds those of all workflows of its engine, so each of its kills is a blip of its own. A
 # lease has no session that is killed with it.
 KILLS = {"dedicated": 200, "shared": 200 if LONG else 24, "lease": 200 if LONG else 60}
