@@ -129,13 +129,14 @@ class Engine(Evolving):
                 await self._steering.wait(name)
             return await self._reads.workflow(name)
 
-    async def recover(self) -> Recovered:
+    async def recover(self, *, actor: str | None = None, reason: str | None = None) -> Recovered:
         """Take up, once, workflows whose runner is gone and those that a closing engine paused; any engine may.
 
-        They run in the background. A step that may not be rerun leaves its workflow in `error`: these are `refused`.
+        They run in the background. A step that may not be rerun leaves its workflow in `error`, one that can't be made
+        leaves it as it is: these are `refused`. Where nobody is named, the history names this engine.
         """
         with self._gate:
-            return await self._steering.recover()
+            return await self._steering.recover(checks.by(actor, reason))
 
     # --- verbs that steer
 
@@ -165,7 +166,8 @@ class Engine(Evolving):
         """Make the failed, stopped or interrupted step pending again, or all steps from `from_step` on.
 
         Uncommitted changes of the step are dropped, or with `keep_context` taken over; from a step on, all that it and
-        later ones changed is dropped. `context` sets values. Raises `InvalidState`, `WorkflowLocked` or `InvalidInput`.
+        later ones changed is dropped, and what operators did since it began. `context` sets values, which count as from
+        before that step when it is reset again. Raises `InvalidState`, `WorkflowLocked` or `InvalidInput`.
         """
         intent = intents.reset(from_step, keep_context=keep_context, context=context)
         return await self._change(name, intent, checks.by(actor, reason))

@@ -40,8 +40,9 @@ class Settings:
     `recover()` again and again. `stop_grace` / `shutdown_grace`: what a step has to end after a stop, and when the
     engine closes. `poll_interval`: how often requests of other processes are looked up. `connect_retry_for` /
     `db_retry_for`: how long to wait for a database at the start, and in the middle of a run. `pool_size`: data
-    connections. `max_interrupts`: how often in a row a step that is declared `rerun` is run again after a crash.
-    `step_modules`: modules imported to find steps.
+    connections. `max_context_bytes` / `max_output_bytes`: what a context may weigh, encoded, and how much of the end of
+    a step's output is kept. `max_interrupts`: how often in a row a step that is declared `rerun` is run again after a
+    crash. `step_modules`: modules imported to find steps.
     """
 
     max_running: int = 20

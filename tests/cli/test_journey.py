@@ -61,7 +61,7 @@ async def test_a_night_of_an_operator(awfe: Cli, tmp_path: Path) -> None:
     going = await awfe.start("restart", NAME, *ADA, "--reason", "mended")
     await going.until("holding for first")
     assert (await awfe("pause", NAME, "--actor", "grace", "--reason", "lunch")).out == "release 42: will pause\n"
-    assert (await awfe("delete", NAME, "--yes", code=5)).err.startswith("awfe: 'release 42' runs in ")
+    assert (await awfe("delete", NAME, "--yes", code=5)).err.startswith("awfe: 'release 42' is running in ")
     first.touch()
     paused = await going.end()
     assert (paused.code, paused.err) == (4, "awfe: 'release 42' is paused\n")

@@ -5,13 +5,24 @@ from typing import Any
 
 import pytest
 
-from awfe import Engine, Handle, StepNotFound, WorkflowNotFound, WorkflowPaused
+from awfe import (
+    BaseStep,
+    Context,
+    Engine,
+    Handle,
+    StepError,
+    StepNotFound,
+    StepTimeout,
+    WorkflowNotFound,
+    WorkflowPaused,
+    step,
+)
 from awfe.domain.moves import NOBODY
 from awfe.testing.calls import Call, Calls
 from tests.conformance.conftest import QUICK, OpenEngine
 from tests.conformance.helpers import causes, waits
-from tests.conformance.steps import Note, World
-from tests.conformance.waiting_steps import Await
+from tests.conformance.steps import Hold, Note, World
+from tests.conformance.waiting_steps import FAR, Await
 from tests.databases import Database
 
 
@@ -172,3 +183,40 @@ async def test_who_follows_what_is_removed_hears_of_it(
     for handle in (mine, theirs):
         with pytest.raises(WorkflowNotFound):
             await handle
+
+
+@step(name="tests.late")
+async def late(_ctx: Context) -> None:
+    """Fail with a time-out that is not awfe's."""
+    msg = "the backup took too long"
+    raise TimeoutError(msg)
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind", "told"),
+    [
+        ([Await("one", limit=FAR)], StepTimeout, "TimeoutError: no signal 'go' came within 3600 s$"),
+        ([Await("one", limit=FAR, otherwise=[1]), late], StepError, "TimeoutError: the backup took too long$"),
+        ([Await("one", limit=FAR, otherwise=[1]), Hold("two").using(timeout=0.01)], StepTimeout, "than its timeout"),
+    ],
+)
+async def test_who_follows_is_told_of_a_time_out_as_who_runs(
+    engine: Engine,
+    open_engine: OpenEngine,
+    database: Database,
+    steps: list[BaseStep],
+    kind: type[StepError],
+    told: str,
+) -> None:
+    """Who follows has the record only: whose time-out it was is in there, too."""
+    follower = await open_engine(poll_interval=3_600.0)
+    await engine.create_workflow("w", {}, steps)
+    handle = await follower.start("w")
+    await waits(follower)
+    await database.execute("UPDATE awfe_workflow SET due_at = created_at")
+    assert (await engine.recover()).started == ("w",)
+    assert (await engine.wait("w")).state == "error"
+    await follower._steering.lookout.ring_for(follower._crew.owner)
+    with pytest.raises(StepError, match=told) as raised:
+        await handle
+    assert type(raised.value) is kind

@@ -46,7 +46,7 @@ async def test_who_looks_sees_it_held_and_never_takes_it(engine: Engine, world: 
     (head,) = await other._reads.running()
     for each in (engine, other):
         assert [await each._crew.locks.is_held(head.id, head.owner) for _ in range(3)] == [True] * 3
-    with pytest.raises(WorkflowLocked, match="'w' runs in "):
+    with pytest.raises(WorkflowLocked, match="'w' is running in "):
         await other.run("w")
     world.gates["w"].set()
     await task

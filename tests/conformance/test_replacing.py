@@ -97,7 +97,10 @@ async def test_where_nothing_differs_nothing_is_written(engine: Engine, world: W
 
 async def test_a_workflow_that_runs_is_locked(engine: Engine, world: World) -> None:
     run = await hold(engine, world)
-    with pytest.raises(WorkflowLocked, match=r"'w' runs in .*; wait for it, or pause or stop it first"):
+    with pytest.raises(
+        WorkflowLocked,
+        match=r"'w' is running in .*: replace_steps is allowed in .*; wait for it",
+    ):
         await engine.replace_steps("w", [Note("one"), Hold("w"), Note("other")])
     world.gates["w"].set()
     await run

@@ -28,7 +28,7 @@ async def test_a_second_run_is_refused_wherever_it_comes_from(
     other = await open_engine()
     for each in (engine, other):
         for verb in (each.run, each.start, each.delete, each.reset, each.skip):
-            with pytest.raises(WorkflowLocked, match=r"'w' runs in .*:\d+"):
+            with pytest.raises(WorkflowLocked, match=r"'w' is running in .*:\d+"):
                 await verb("w")
         with pytest.raises(WorkflowLocked):
             await each.update_context("w", {"x": 1})

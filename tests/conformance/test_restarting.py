@@ -86,6 +86,21 @@ async def test_an_edit_before_a_step_begins_survives_its_reset(engine: Engine, w
     assert world.calls == ["one", "two"]
 
 
+async def test_what_came_with_a_reset_is_of_the_context_before_its_step(engine: Engine) -> None:
+    """After it the step has not begun: no later step sees the value that was mended, whichever is reset next."""
+    await engine.create_workflow("w", {"x": 1}, [Note("one"), Note("two", {"two": 1}), Note("three")])
+    await engine.run("w")
+    await engine.restart("w", 2, context={"x": 2})
+    await engine.reset("w", 2)
+    await engine.update_context("w", {"y": 1})
+    assert (await engine.run("w")).context == {"x": 2, "two": 1, "y": 1}
+    assert (await engine.plan("w", "reset", from_step=3)).dropped == ()
+    assert (await engine.reset("w", 3)).context == {"x": 2, "two": 1, "y": 1}
+    assert (await engine.reset("w", 2)).context == {"x": 2, "y": 1}
+    await engine.update_context("w", {"z": 1})
+    assert (await engine.reset("w", 1)).context == {"x": 1}
+
+
 async def test_the_key_stays_for_all_attempts_until_a_reset_from_a_step(engine: Engine, world: World) -> None:
     await engine.create_workflow("w", {}, [Flaky("one", 2), Note("two")])
     for _ in range(2):

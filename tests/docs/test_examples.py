@@ -190,7 +190,7 @@ def test_maintenance_is_run_by_one_at_a_time(maintenance: Maintenance) -> None:
     process = maintenance.begin()
     until(process, "step 2")
     second = maintenance.run(status=1)
-    assert "'maintenance-00001' runs in " in second
+    assert "'maintenance-00001' is running in " in second
     assert "Start it again" not in second
     maintenance.let_go("app1")
     assert process.wait(30) == 0

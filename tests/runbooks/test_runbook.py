@@ -47,7 +47,7 @@ def steps() -> list[BaseStep]:
             input="{note}",
             kill_after=2.0,
         ),
-        Shell(["echo", "{app}", "3", "true", TOKEN]),
+        Shell(["echo", "{app}", "3", "true", TOKEN], input=TOKEN),
         OnHosts(
             "hosts",
             "systemctl restart {app} on {host}",

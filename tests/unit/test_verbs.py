@@ -100,7 +100,7 @@ def test_a_refusal_names_the_state_the_verb_and_where_it_is_allowed(verb: Verb, 
         verbs.check(HEADS[state], verb)
     message = str(caught.value)
     assert message.startswith(f"'deploy' is in state {state}: {verb} is allowed in {', '.join(allowed_in(verb))}")
-    assert ("mend the cause" in message) == (cell == "error")
+    assert ("reset" in message.partition(";")[2]) == (cell == "error")
 
 
 @pytest.mark.parametrize("state", HALFWAY)
@@ -131,14 +131,19 @@ def test_in_the_middle_of_a_rollback_forward_is_not_the_way(verb: Verb, state: s
 def test_a_workflow_is_locked_while_a_fenced_body_lives(verb: Verb) -> None:
     """The message says where."""
     alive = resting(WorkflowState.STOPPED, StepState.STOPPED, owner="host:9")
-    with pytest.raises(WorkflowLocked, match=r"'deploy' is stopped, but its last step is still alive in host:9"):
+    with pytest.raises(WorkflowLocked) as raised:
         verbs.check(alive, verb)
+    told = "'deploy' is stopped, but its last step is still alive in host:9"
+    assert str(raised.value).startswith(f"{told}: {verb} is allowed in ")
 
 
 def test_a_workflow_that_runs_says_where() -> None:
     """And what to do about it."""
-    assert str(verbs.locked(running())) == "'deploy' runs in host:1; wait for it, or pause or stop it first"
-    assert str(verbs.locked(running(owner=None))).startswith("'deploy' is about to run elsewhere; ")
+    todo = "wait for it, or pause or stop it first"
+    told = f"'deploy' is running in host:1: reset is allowed in stopped, error; {todo}"
+    assert str(verbs.locked(running(), Verb.RESET)) == told
+    about = resting(WorkflowState.PAUSED, StepState.PENDING)
+    assert str(verbs.locked(about, Verb.RUN)) == f"'deploy' is paused, and about to run elsewhere; {todo}"
 
 
 @pytest.mark.parametrize(
@@ -150,8 +155,14 @@ def test_only_a_step_that_was_cut_off_can_be_rerun_by_run(step_state: str, runs:
     if runs:
         assert verbs.check(stopped, Verb.RUN) is Answer.RUNS_IF_RERUN
     else:
-        with pytest.raises(ErrorState):
+        with pytest.raises(ErrorState, match="; no step was cut off: restart, reset or skip it"):
             verbs.check(stopped, Verb.RUN)
+
+
+def test_what_is_rolled_back_is_told_the_way_on() -> None:
+    """What would be refused there, too, is no way."""
+    with pytest.raises(ErrorState, match=r"; restart or reset it from a step$"):
+        verbs.check(HEADS["rolled_back"], Verb.RUN)
 
 
 def test_reset_makes_the_step_pending() -> None:

@@ -23,7 +23,7 @@ Current = Annotated[bool, Parameter(negative=(), help="Undo the step that failed
 SkipUndo = Annotated[bool, Parameter(negative=(), help="Go on after the undo at which a rollback was.")]
 
 
-async def plan(
+async def plan(  # noqa: PLR0913 - each is of some verb
     verb: Annotated[str, Parameter(help=f"One of {', '.join(VERBS)}.")],
     workflow: str,
     *,
@@ -32,6 +32,7 @@ async def plan(
     set_: Sets = None,
     include_current: Current = False,
     skip_undo: SkipUndo = False,
+    topic: Annotated[str | None, Parameter(help="The topic of the signal.")] = None,
     seat: Here,
 ) -> Exit:
     """Tell what a verb would run, keep, skip, undo or drop, or why it would be refused; nothing is changed."""
@@ -45,6 +46,7 @@ async def plan(
         "values" if called == "update_context" else "context": values.pairs(set_ or ()),
         "include_current": include_current,
         "skip_undo": skip_undo,
+        "topic": topic,
     }
     arguments = {key: value for key, value in given.items() if value}
     if called == "update_context":

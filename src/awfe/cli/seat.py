@@ -49,7 +49,9 @@ class Seat:
         Raises `ConfigError` where a file of SQLite is not there, unless the command `creates` something: in a file that
         was made by a slip of the pen nobody finds anything.
         """
-        modules = self.config.modules
+        # These add to what the environment or a file names.
+        named = awfe.Settings.of(None, self.config.settings).step_modules
+        modules = tuple(dict.fromkeys((*named, *self.config.modules)))
         if modules:
             self.reach_modules()
         given = {"step_modules": modules} if modules else {}

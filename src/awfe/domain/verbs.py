@@ -32,7 +32,7 @@ def check(head: Head, verb: Verb) -> Answer:
     if answer is Answer.RUNS_IF_RERUN and head.step_state not in _CUT_OFF:
         answer = Answer.ERROR_STATE
     if answer is Answer.LOCKED or (head.owner is not None and answer in _NEEDS_REST):
-        raise locked(head)
+        raise locked(head, verb)
     if head.undoing and head.state in _HALTED and verb not in WHILE_UNDOING:
         raise _halfway(head, verb)
     if answer in (Answer.REFUSED, Answer.ERROR_STATE):
@@ -47,13 +47,13 @@ def halting(head: Head, verb: Verb, *, in_line: bool) -> Answer:
     return check(head, verb)
 
 
-def locked(head: Head) -> WorkflowLocked:
+def locked(head: Head, verb: Verb) -> WorkflowLocked:
     """Return the refusal that tells where a workflow runs."""
-    doing = "runs" if head.state is WorkflowState.RUNNING else f"is {head.state}, but its last step is still alive"
-    where = f" in {head.owner}"
+    alive = "" if head.state in ACTIVE else ", but its last step is still alive"
+    where = f"is {head.state}{alive} in {head.owner}: {verb} is allowed in {_others(head, verb)}"
     if head.owner is None:
-        doing, where = "is about to run", " elsewhere"
-    return WorkflowLocked(head.name, f"{head.name!r} {doing}{where}; wait for it, or pause or stop it first")
+        where = f"is {head.state}, and about to run elsewhere"
+    return WorkflowLocked(head.name, f"{head.name!r} {where}; wait for it, or pause or stop it first")
 
 
 def _halfway(head: Head, verb: Verb) -> InvalidState:
@@ -66,13 +66,23 @@ def _halfway(head: Head, verb: Verb) -> InvalidState:
 def refusal(head: Head, verb: Verb, answer: Answer) -> InvalidState:
     """Return the refusal that names the state, the verb and the states that allow it."""
     where = f"{head.name!r} is in state {head.state}"
-    states = ", ".join(state for state in allowed_in(verb) if state is not head.state)
+    states = _others(head, verb)
     if answer is Answer.ERROR_STATE:
-        hint = "mend the cause, then restart, reset or skip its step"
-        if head.state is WorkflowState.STOPPED:
-            hint = "its step is not declared rerun: restart, reset or skip it"
-        return ErrorState(head.name, f"{where}: {verb} is allowed in {states}; {hint}")
+        return ErrorState(head.name, f"{where}: {verb} is allowed in {states}; {_way_on(head)}")
     return InvalidState(head.name, f"{where}: {verb} is allowed in {states}")
+
+
+def _others(head: Head, verb: Verb) -> str:
+    return ", ".join(state for state in allowed_in(verb) if state is not head.state)
+
+
+def _way_on(head: Head) -> str:
+    if head.state is WorkflowState.ROLLED_BACK:
+        return "restart or reset it from a step"
+    if head.state is WorkflowState.STOPPED:
+        why = "its step is not declared rerun" if head.step_state in _CUT_OFF else "no step was cut off"
+        return f"{why}: restart, reset or skip it"
+    return "mend the cause, then restart, reset or skip its step"
 
 
 def reset(head: Head, progress: Progress, by: By, now: datetime, *, kept: Delta, delta: Delta) -> Move:

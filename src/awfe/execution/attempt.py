@@ -21,6 +21,7 @@ from awfe.domain.services import Log
 from awfe.domain.step import BaseStep, called, face_for
 from awfe.domain.waits import WAITING, Waiting, Woken
 from awfe.errors import ContextError, InvalidInput
+from awfe.execution import endings
 from awfe.execution.body import Body
 from awfe.execution.crew import Crew
 from awfe.execution.output import Tail
@@ -227,7 +228,7 @@ class Attempt:
         self.timed_out = self._cut is Cut.TIMEOUT and error is not None
         if self.timed_out:
             cause = error
-            error = TimeoutError(f"took longer than its timeout of {timeout:g} s")
+            error = endings.overtime(timeout)
             error.__cause__ = cause
         self._print(self._keyring.passed("", last=True))
         self.error = None if error is None else self._crew.secrets.hide(error)

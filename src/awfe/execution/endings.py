@@ -7,12 +7,27 @@ from awfe.domain.moves import Head
 from awfe.domain.outcomes import ErrorInfo
 from awfe.domain.records import Workflow
 from awfe.domain.states import ENDED, StepState, WorkflowState
+from awfe.domain.waits import Wait
 from awfe.errors import StepError, StepTimeout, WorkflowHalted, WorkflowPaused, WorkflowStopped
 
 _HALTED: dict[WorkflowState, type[WorkflowHalted]] = {
     WorkflowState.PAUSED: WorkflowPaused,
     WorkflowState.STOPPED: WorkflowStopped,
 }
+
+
+_OVERTIME = "took longer than its timeout of "
+_UNHEARD = "no signal "
+
+
+def overtime(seconds: float | None) -> TimeoutError:
+    """Return the error of an attempt that took longer than its step may."""
+    return TimeoutError(f"{_OVERTIME}{seconds:g} s")
+
+
+def unheard(wait: Wait) -> TimeoutError:
+    """Return the error of a step whose signal did not come in time."""
+    return TimeoutError(f"{_UNHEARD}{wait.signal!r} came within {wait.timeout:g} s")
 
 
 class Fault(NamedTuple):
@@ -44,7 +59,8 @@ def of_record(workflow: Workflow, *, undoing: bool) -> Exception | None:
         return halted(workflow.name, workflow.state, Fault())
     step = workflow.steps[workflow.position - 1]
     what = step.state if step.error is None else step.error.first_line
-    return _failed(workflow.name, step.position, step.name, what, Fault(), undoing=undoing)
+    fault = Fault(timed_out=step.error is not None and _is_of_time(step.error))
+    return _failed(workflow.name, step.position, step.name, what, fault, undoing=undoing)
 
 
 def halted(name: str, state: WorkflowState, fault: Fault | None = None) -> WorkflowHalted:
@@ -54,6 +70,10 @@ def halted(name: str, state: WorkflowState, fault: Fault | None = None) -> Workf
     if fault is not None and not isinstance(fault.error, asyncio.CancelledError):
         error.__cause__ = fault.error
     return error
+
+
+def _is_of_time(error: ErrorInfo) -> bool:
+    return error.type == TimeoutError.__name__ and error.message.startswith((_OVERTIME, _UNHEARD))
 
 
 def _failed(name: str, position: int, step: str, what: str, fault: Fault, *, undoing: bool) -> StepError:

@@ -140,7 +140,7 @@ class Planner:
         checks.flag("include_current", include_current)
         checks.flag("skip_undo", skip_undo)
         _understand(seen)
-        self._steering.refuse_running(seen.head.name)
+        self._steering.refuse_running(seen.head.name, Verb.ROLLBACK)
         back = course.back(seen.head, seen.specs, current=include_current, skip=skip_undo)
         undone = tuple(back.path(seen.head, seen.progress))
         nowhere = structs.replace(seen.head, undoing=True)

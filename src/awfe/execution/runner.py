@@ -99,7 +99,7 @@ class Run(Asked):
         try:
             held = await self.crew.locks.take(self.head.id)
             if held is None:
-                return verbs.locked(self.head)
+                return verbs.locked(self.head, self.course.verb)
             self._tenure = Tenure(self.crew, self.name, held, self._claimed_head, self._fenced)
             try:
                 return await self._locked()

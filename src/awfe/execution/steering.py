@@ -78,12 +78,12 @@ class Steering:
     ) -> Result:
         """Let a workflow be rolled back in the background; refuses what can be known now."""
         await self.leaving(name)
-        self.refuse_running(name)
+        self.refuse_running(name, Verb.ROLLBACK)
         read, specs = await self._crew.reads.with_steps(name)
         head = await self._recovery.settle(read)
         course = back(head, specs, read.rev, current=current, skip=skip, recovered=recovered)
         self._gate.check()
-        self.refuse_running(name)
+        self.refuse_running(name, Verb.ROLLBACK)
         return self.control.begin(head, course, by, in_line=in_line)
 
     def attached(self, name: str) -> Result | None:
@@ -93,7 +93,7 @@ class Steering:
             return waiter.result
         if run is not None and run.head.state is WorkflowState.WAITING:
             return run.result
-        self.refuse_running(name)
+        self.refuse_running(name, Verb.RUN)
         return None
 
     async def leaving(self, name: str) -> None:
@@ -108,10 +108,10 @@ class Steering:
         if run is not None and not run.in_line:
             await run.settled()
 
-    def refuse_running(self, name: str) -> None:
+    def refuse_running(self, name: str, verb: Verb) -> None:
         """Refuse a workflow that runs, or is about to, in this engine."""
         if (running := self.control.get(name)) is not None:
-            raise verbs.locked(running.head) if running.head.owner is not None else _in_line(name)
+            raise verbs.locked(running.head, verb) if running.head.owner is not None else _in_line(name)
 
     async def outlast(self, name: str, result: Result) -> None:
         """Await what a run comes to; who is cancelled meanwhile stops it."""
@@ -220,15 +220,16 @@ class Steering:
                 return
             await asyncio.sleep(self._crew.settings.poll_interval)
 
-    async def recover(self) -> Recovered:
+    async def recover(self, asked: By = NOBODY) -> Recovered:
         """Take up, once, what has lost its runner, what is due, and what a closing engine has paused."""
+        by = By(asked.actor or self._crew.owner, asked.reason or "recover")
         orphans = [head for head in await self._crew.reads.running() if self.control.get(head.name) is None]
         settled = await self._recovery.settle_all(orphans)
         refused = [head.name for head in settled if head.state is WorkflowState.ERROR]
         started = []
         for name in await self._crew.waits.to_take_up(self._crew.clock()):
             try:
-                result = await self._take_up(name)
+                result = await self._take_up(name, by)
             except TAKEN:
                 continue
             except WorkflowCorrupt as error:
@@ -245,11 +246,10 @@ class Steering:
                 started.append(name)
         return Recovered(tuple(started), tuple(refused))
 
-    async def _take_up(self, name: str) -> Result | None:
+    async def _take_up(self, name: str, by: By) -> Result | None:
         if self.control.result(name) is not None:
             # It runs here, or this engine wakes it anyway.
             return None
-        by = By(self._crew.owner, "recover")
         if (await self._crew.reads.head(name)).undoing:
             return await self.roll_back(name, by, current=False, skip=False, recovered=True)
         return await self.start(name, by, recovered=True)

@@ -7,6 +7,7 @@ from awfe.domain.delta import NO_CHANGE, too_large
 from awfe.domain.encoded import Encoded
 from awfe.domain.moves import Head
 from awfe.domain.outcomes import Ending, ErrorInfo, Outcome
+from awfe.execution import endings
 from awfe.persistence.writes import Found
 
 
@@ -22,7 +23,7 @@ def outcome_of_wait(
         # What is due after all, since the claim, is seen by the next: only an attempt can poll.
         return Outcome(Ending.WAITING, output=found.printed, waiting=wait), None
     if woken == "timeout" and not wait.default:
-        return _failed(TimeoutError(f"no signal {wait.signal!r} came within {wait.timeout:g} s"), found)
+        return _failed(endings.unheard(wait), found)
     delta = NO_CHANGE
     if signal is not None:
         delta = wait.taken(signal.payload)

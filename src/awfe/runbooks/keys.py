@@ -85,7 +85,7 @@ class ShellKeys(Common, kw_only=True):
     env: Variables | UnsetType = UNSET
     ok_codes: Codes | UnsetType = UNSET
     save_as: Key | UnsetType = UNSET
-    input: Text | UnsetType = UNSET
+    input: Value | UnsetType = UNSET
     kill_after: Duration | UnsetType = UNSET
 
 

@@ -1,0 +1,124 @@
+"""`awfe recover` and `awfe watch`, in the test's own process: what they tell of what is in the way."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from awfe import Engine, WorkflowSummary
+from awfe.cli import watching
+from awfe.cli.app import run
+from awfe.cli.out import Out
+from awfe.steps import Shell
+
+URL = "sqlite:///awfe.db"
+
+
+@pytest.fixture(autouse=True)
+def _beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWFE_DATABASE_URL", URL)
+
+
+def with_engine(do: Callable[[Engine], Awaitable[Any]]) -> Any:
+    """Do something with an engine beside the command line."""
+
+    async def done() -> Any:
+        async with Engine(URL) as engine:
+            return await do(engine)
+
+    return asyncio.run(done())
+
+
+def due(engine: Engine) -> Awaitable[Any]:
+    """Make a workflow that is to start now."""
+    return engine.create_workflow("due", {}, [Shell("true")], at=datetime.now(UTC))
+
+
+def spoil(impl: str, args: str) -> None:
+    """Let the step be another."""
+    with sa.create_engine(URL).begin() as connection:
+        connection.execute(sa.text("UPDATE awfe_step SET impl = :impl, args = :args"), {"impl": impl, "args": args})
+
+
+def test_recover_keeps_who_asked_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    with_engine(due)
+    assert run(["--actor", "ada", "recover", "--reason", "the night is over"]) == 0
+    assert capsys.readouterr().out.endswith("due: completed\n")
+    events = with_engine(lambda engine: engine.history("due"))
+    assert [(each.actor, each.reason) for each in events if each.cause == "run"] == [("ada", "the night is over")]
+
+
+def test_recover_tells_the_state_of_what_it_can_not_make(capsys: pytest.CaptureFixture[str]) -> None:
+    """And how to go on; the workflow is as it was."""
+    with_engine(due)
+    spoil("nowhere.steps:Gone", "{}")
+    assert run(["recover"]) == 3
+    told = capsys.readouterr()
+    assert told.out == "due: pending (it needs an operator)\n"
+    assert told.err.endswith("awfe: steps are not known here; try awfe --import nowhere.steps recover\n")
+    assert run(["recover", "--json"]) == 3
+    known = {"started": [], "refused": ["due"], "states": {"due": "pending"}, "exit": 3}
+    assert json.loads(capsys.readouterr().out) == known
+
+
+def test_recover_tells_of_what_can_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    with_engine(due)
+    spoil("awfe.steps:Shell", "no JSON")
+    assert run(["recover"]) == 3
+    assert capsys.readouterr().out == "due: can not be read (it needs an operator)\n"
+    assert run(["recover", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["states"] == {"due": None}
+
+
+def test_an_imported_module_is_known_beside_those_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        Path(f"{name}_module.py").write_text(
+            "import awfe\n\n\n"
+            f"class Step(awfe.BaseStep, name='taking_up.{name}'):\n"
+            "    async def work(self, ctx):\n"
+            "        pass\n"
+        )
+    with_engine(due)
+    spoil("taking_up.one", "{}")
+    monkeypatch.setenv("AWFE_STEP_MODULES", "one_module")
+    assert run(["--import", "two_module", "recover"]) == 0
+    assert capsys.readouterr().out.endswith("due: completed\n")
+
+
+def test_a_signal_can_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    with_engine(due)
+    assert run(["plan", "signal", "due", "--topic", "go", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["allowed"]
+
+
+def test_watch_calls_nothing_deleted_that_it_overlooked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One whose state changes while the states are looked at in turn may be in none of them."""
+    look, looks = watching._look, 0
+
+    async def overlooking(engine: Engine, prefix: str, room: int) -> list[WorkflowSummary]:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            await engine.skip("due")
+            return []
+        if looks == 3:
+            await engine.delete("due")
+        if looks == 4:
+            out.is_gone = True
+        return await look(engine, prefix, room)
+
+    monkeypatch.setattr(watching, "_look", overlooking)
+    with_engine(due)
+    out = Out(as_json=False)
+    with_engine(lambda engine: watching._lines(engine, out, "", 0.0))
+    assert capsys.readouterr().out == "due: pending, step 1 Shell\ndue: completed\ndue: deleted\n"
