@@ -39,6 +39,10 @@ HEADS = {
     "rolling_back": rolling_back(),
     "rolled_back": replace(completed(), state=WorkflowState.ROLLED_BACK, undoing=True),
 }
+HINTS = {
+    "error": "mend the cause, then restart, reset or skip its step",
+    "rolled_back": "restart or reset it from a step",
+}
 # As the contract draws it.
 TABLE = """
 verb             pending  running  waiting  paused   stopped  error    completed  rolling_back  rolled_back
@@ -100,7 +104,7 @@ def test_a_refusal_names_the_state_the_verb_and_where_it_is_allowed(verb: Verb, 
         verbs.check(HEADS[state], verb)
     message = str(caught.value)
     assert message.startswith(f"'deploy' is in state {state}: {verb} is allowed in {', '.join(allowed_in(verb))}")
-    assert ("reset" in message.partition(";")[2]) == (cell == "error")
+    assert message.partition("; ")[2] == (HINTS[state] if cell == "error" else "")
 
 
 @pytest.mark.parametrize("state", HALFWAY)
@@ -121,13 +125,7 @@ def test_in_the_middle_of_a_rollback_forward_is_not_the_way(verb: Verb, state: s
     )
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        *(Verb.RUN, Verb.RESET, Verb.RESET_FROM, Verb.SKIP, Verb.UPDATE_CONTEXT, Verb.REPLACE_STEPS),
-        *(Verb.ROLLBACK, Verb.DELETE),
-    ],
-)
+@pytest.mark.parametrize("verb", [verb for verb in Verb if verb not in (Verb.PAUSE, Verb.STOP, Verb.SIGNAL)])
 def test_a_workflow_is_locked_while_a_fenced_body_lives(verb: Verb) -> None:
     """The message says where."""
     alive = resting(WorkflowState.STOPPED, StepState.STOPPED, owner="host:9")
@@ -157,12 +155,6 @@ def test_only_a_step_that_was_cut_off_can_be_rerun_by_run(step_state: str, runs:
     else:
         with pytest.raises(ErrorState, match="; no step was cut off: restart, reset or skip it"):
             verbs.check(stopped, Verb.RUN)
-
-
-def test_what_is_rolled_back_is_told_the_way_on() -> None:
-    """What would be refused there, too, is no way."""
-    with pytest.raises(ErrorState, match=r"; restart or reset it from a step$"):
-        verbs.check(HEADS["rolled_back"], Verb.RUN)
 
 
 def test_reset_makes_the_step_pending() -> None:
