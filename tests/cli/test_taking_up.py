@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from awfe import Engine, WorkflowSummary
 from awfe.cli import watching
@@ -42,8 +43,8 @@ def due(engine: Engine) -> Awaitable[Any]:
 
 def spoil(impl: str, args: str) -> None:
     """Let the step be another."""
-    with sa.create_engine(URL).begin() as connection:
-        connection.execute(sa.text("UPDATE awfe_step SET impl = :impl, args = :args"), {"impl": impl, "args": args})
+    with closing(sqlite3.connect("awfe.db")) as connection, connection:
+        connection.execute("UPDATE awfe_step SET impl = ?, args = ?", (impl, args))
 
 
 def test_recover_keeps_who_asked_and_why(capsys: pytest.CaptureFixture[str]) -> None:
