@@ -41,10 +41,11 @@ def due(engine: Engine) -> Awaitable[Any]:
     return engine.create_workflow("due", {}, [Shell("true")], at=datetime.now(UTC))
 
 
-def spoil(impl: str, args: str) -> None:
-    """Let the step be another."""
+def spoil(impl: str, args: str, state: str = "pending") -> None:
+    """Let the step be another, of a workflow in this state; one that is paused was so by a shutdown."""
     with closing(sqlite3.connect("awfe.db")) as connection, connection:
         connection.execute("UPDATE awfe_step SET impl = ?, args = ?", (impl, args))
+        connection.execute("UPDATE awfe_workflow SET state = ?, resumable = ?", (state, state == "paused"))
 
 
 def test_recover_keeps_who_asked_and_why(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,16 +56,17 @@ def test_recover_keeps_who_asked_and_why(capsys: pytest.CaptureFixture[str]) -> 
     assert [(each.actor, each.reason) for each in events if each.cause == "run"] == [("ada", "the night is over")]
 
 
-def test_recover_tells_the_state_of_what_it_can_not_make(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("state", ["pending", "paused"])
+def test_recover_tells_the_state_of_what_it_can_not_make(state: str, capsys: pytest.CaptureFixture[str]) -> None:
     """And how to go on; the workflow is as it was."""
     with_engine(due)
-    spoil("nowhere.steps:Gone", "{}")
+    spoil("nowhere.steps:Gone", "{}", state)
     assert run(["recover"]) == 3
     told = capsys.readouterr()
-    assert told.out == "due: pending (it needs an operator)\n"
+    assert told.out == f"due: {state} (it needs an operator)\n"
     assert told.err.endswith("awfe: steps are not known here; try awfe --import nowhere.steps recover\n")
     assert run(["recover", "--json"]) == 3
-    known = {"started": [], "refused": ["due"], "states": {"due": "pending"}, "exit": 3}
+    known = {"started": [], "refused": ["due"], "states": {"due": state}, "exit": 3}
     assert json.loads(capsys.readouterr().out) == known
 
 

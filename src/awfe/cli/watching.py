@@ -142,7 +142,7 @@ async def recover(*, reason: Reason = None, seat: Here) -> Exit:
         await screen.finish()
         left = {name: await _left(engine, name) for name in (*recovered.refused, *ended)}
     states = {name: workflow and workflow.state for name, workflow in left.items()}
-    strange = [workflow for name in recovered.refused if (workflow := left[name]) and workflow.state not in _CODES]
+    strange = [workflow for name in recovered.refused if (workflow := left[name]) and workflow.state != "error"]
     codes = [Exit.FAILED for _ in recovered.refused] + [_CODES.get(states[name] or "", Exit.DONE) for name in ended]
     code = max(codes, default=Exit.DONE)
     if seat.out.as_json:
