@@ -166,8 +166,8 @@ class Engine(Evolving):
         """Make the failed, stopped or interrupted step pending again, or all steps from `from_step` on.
 
         Uncommitted changes of the step are dropped, or with `keep_context` taken over; from a step on, all that it and
-        later ones changed is dropped, and what operators did since it began. `context` sets values, which count as from
-        before that step when it is reset again. Raises `InvalidState`, `WorkflowLocked` or `InvalidInput`.
+        later ones changed is dropped, and what operators did since it began. `context` sets values; those given with
+        `from_step` are of the context before that step. Raises `InvalidState`, `WorkflowLocked` or `InvalidInput`.
         """
         intent = intents.reset(from_step, keep_context=keep_context, context=context)
         return await self._change(name, intent, checks.by(actor, reason))

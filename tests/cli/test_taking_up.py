@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -11,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from awfe import Engine, WorkflowSummary
-from awfe.cli import watching
+from awfe import Engine, Workflow, WorkflowSummary
+from awfe.cli import recovering, watching
 from awfe.cli.app import run
 from awfe.cli.out import Out
 from awfe.steps import Shell
@@ -70,6 +72,52 @@ def test_recover_tells_the_state_of_what_it_can_not_make(state: str, capsys: pyt
     assert json.loads(capsys.readouterr().out) == known
 
 
+def test_recover_names_a_missing_module_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with_engine(due)
+    with_engine(lambda engine: engine.create_workflow("too", {}, [Shell("true")], at=datetime.now(UTC)))
+    spoil("nowhere.steps:Gone", "{}")
+    assert run(["recover"]) == 3
+    assert capsys.readouterr().err.endswith("try awfe --import nowhere.steps recover\n")
+
+
+def test_recover_passes_over_what_it_can_not_read_and_runs_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    with_engine(due)
+    with_engine(lambda engine: engine.create_workflow("too", {}, [Shell("true")], at=datetime.now(UTC)))
+    with closing(sqlite3.connect("awfe.db")) as connection, connection:
+        connection.execute("UPDATE awfe_event SET changes = 'no JSON' WHERE workflow_id = 1")
+    assert run(["recover"]) == 3
+    assert capsys.readouterr().out.endswith("due: can not be read\ntoo: completed\n")
+
+
+@pytest.mark.parametrize("halt", ["deletes", "leaves"])
+def test_recover_tells_what_became_of_what_it_began(
+    halt: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when it was deleted meanwhile, or when SIGTERM has closed the engine."""
+    steps = [Shell("sleep 0.2"), Shell("true")]
+    with_engine(lambda engine: engine.create_workflow("due", {}, steps, at=datetime.now(UTC)))
+    look = recovering._rested
+
+    async def rested(engine: Engine, name: str) -> Workflow:
+        if halt == "leaves":
+            while (await engine.get(name)).state != "running":
+                await asyncio.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            await engine.wait(name)
+            await engine.delete(name)
+        return await look(engine, name)
+
+    monkeypatch.setattr(recovering, "_rested", rested)
+    assert run(["recover"]) == (0 if halt == "deletes" else 4)
+    told = capsys.readouterr()
+    if halt == "deletes":
+        assert told.out.endswith("due: deleted\n")
+    else:
+        assert told.out.endswith("due: paused\n")
+        assert told.err == "awfe: SIGTERM: pausing; `awfe recover` goes on\n"
+
+
 def test_recover_tells_of_what_can_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     with_engine(due)
     spoil("awfe.steps:Shell", "no JSON")
@@ -102,13 +150,17 @@ def test_a_signal_can_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["allowed"]
 
 
+@pytest.mark.parametrize(("room", "last"), [(1000, "due: deleted\n"), (0, "")])
 def test_watch_calls_nothing_deleted_that_it_overlooked(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    room: int, last: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One whose state changes while the states are looked at in turn may be in none of them."""
+    """One whose state changes while the states are looked at in turn may be in none of them.
+
+    Where there are more than it looks at, it follows what has ended no further.
+    """
     look, looks = watching._look, 0
 
-    async def overlooking(engine: Engine, prefix: str, room: int) -> list[WorkflowSummary]:
+    async def overlooking(engine: Engine, prefix: str, _room: int) -> list[WorkflowSummary]:
         nonlocal looks
         looks += 1
         if looks == 2:
@@ -118,10 +170,11 @@ def test_watch_calls_nothing_deleted_that_it_overlooked(
             await engine.delete("due")
         if looks == 4:
             out.is_gone = True
-        return await look(engine, prefix, room)
+        return await look(engine, prefix, 1000)
 
     monkeypatch.setattr(watching, "_look", overlooking)
+    monkeypatch.setattr(watching, "_PIPED", room)
     with_engine(due)
     out = Out(as_json=False)
     with_engine(lambda engine: watching._lines(engine, out, "", 0.0))
-    assert capsys.readouterr().out == "due: pending, step 1 Shell\ndue: completed\ndue: deleted\n"
+    assert capsys.readouterr().out == f"due: pending, step 1 Shell\ndue: completed\n{last}"

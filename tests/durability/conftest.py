@@ -4,6 +4,7 @@ import asyncio
 import gc
 import zlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,8 @@ _LONG_TIMEOUT = 6000
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let the longest begin first: `--dist worksteal` gives each worker a block of the list to begin with."""
     if LONG:
-        for item in items:
+        here = Path(__file__).parent
+        for item in (item for item in items if item.path.is_relative_to(here)):
             item.add_marker(pytest.mark.timeout(_LONG_TIMEOUT), append=False)
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     names = [getattr(item, "originalname", item.name) for item in items]

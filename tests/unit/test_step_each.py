@@ -131,7 +131,7 @@ async def test_retries_and_timeouts_of_the_step_inside_hold_for_each_item() -> N
     assert Double.calls == [1, 1, 1, 2]
     assert lines[0] == "1: attempt 1 failed, the next one begins in 0 s: ValueError: no\n"
     assert lines[2:4] == ["1: doubled\n", "1: begun 1\n"]
-    with pytest.raises(ExceptionGroup, match=r"x: TimeoutError: took longer than its timeout of 0\.01 s"):
+    with pytest.raises(ExceptionGroup, match=r"x: TimeoutError: took longer than the item's timeout of 0\.01 s"):
         await ForEach(["x"], Forever().using(timeout=0.01)).work(Context())
     Double.failing[2] = [ValueError("no")]
     ctx = Context()

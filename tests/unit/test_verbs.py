@@ -132,16 +132,16 @@ def test_a_workflow_is_locked_while_a_fenced_body_lives(verb: Verb) -> None:
     with pytest.raises(WorkflowLocked) as raised:
         verbs.check(alive, verb)
     told = "'deploy' is stopped, but its last step is still alive in host:9"
-    assert str(raised.value).startswith(f"{told}: {verb} is allowed in ")
+    assert str(raised.value).startswith(f"{told}: {verb} is allowed in {', '.join(allowed_in(verb))}; ")
 
 
 def test_a_workflow_that_runs_says_where() -> None:
     """And what to do about it."""
-    todo = "wait for it, or pause or stop it first"
-    told = f"'deploy' is running in host:1: reset is allowed in stopped, error; {todo}"
+    told = "'deploy' is running in host:1: reset is allowed in stopped, error; wait for it, or pause or stop it first"
     assert str(verbs.locked(running(), Verb.RESET)) == told
-    about = resting(WorkflowState.PAUSED, StepState.PENDING)
-    assert str(verbs.locked(about, Verb.RUN)) == f"'deploy' is paused, and about to run elsewhere; {todo}"
+    assert "'deploy' runs elsewhere, or is about to: reset is allowed" in str(verbs.locked(head(), Verb.RESET))
+    told = "'deploy' is rolling_back in host:1: run is not allowed in the middle of a rollback; wait for it"
+    assert str(verbs.locked(rolling_back(), Verb.RUN)) == told
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError
 
 import awfe
-from awfe.cli import care, context, files, listing, planning, running, show, verbs, watching
+from awfe.cli import care, context, files, listing, planning, recovering, running, show, verbs, watching
 from awfe.cli.asking import Declined
 from awfe.cli.exits import INTERRUPTED, Exit, code_of, plain
 from awfe.cli.out import Out
@@ -41,7 +41,7 @@ for _app, _group, _name, _function in (
     (app, _RUN, "create", files.create),
     (app, _RUN, "check", files.check),
     (app, _RUN, ("run", "resume"), running.run),
-    (app, _RUN, "recover", watching.recover),
+    (app, _RUN, "recover", recovering.recover),
     (app, _RUN, "pause", verbs.pause),
     (app, _RUN, "stop", verbs.stop),
     (app, _RUN, "signal", verbs.signal),

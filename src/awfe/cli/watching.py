@@ -1,10 +1,9 @@
-"""All workflows, most urgent first, as they change; and those that nobody runs, taken up."""
+"""All workflows, most urgent first, as they change."""
 
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -16,14 +15,11 @@ from awfe import checks
 from awfe.cli import looks
 from awfe.cli.exits import Exit
 from awfe.cli.listing import summary_table
-from awfe.cli.names import unknown_modules
 from awfe.cli.out import Out, clean
-from awfe.cli.progress import Lines
-from awfe.cli.running import Runs
-from awfe.cli.seat import Here, Reason, Seat
-from awfe.domain.records import Workflow, WorkflowSummary
-from awfe.domain.states import WorkflowState
-from awfe.errors import InvalidInput, StoreUnavailable, WorkflowCorrupt, WorkflowNotFound
+from awfe.cli.seat import Here, Seat
+from awfe.domain.records import WorkflowSummary
+from awfe.domain.states import ENDED, WorkflowState
+from awfe.errors import InvalidInput, StoreUnavailable
 
 if TYPE_CHECKING:
     from awfe import Engine
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 _URGENT = ("error", "running", "rolling_back", "waiting", "paused", "stopped", "pending", "rolled_back", "completed")
 _FRAME = 5
 _PIPED = 1000
-_CODES = {"error": Exit.FAILED, "paused": Exit.HALTED, "stopped": Exit.HALTED}
 
 
 async def watch(
@@ -95,18 +90,28 @@ def picture(found: list[WorkflowSummary], stats: Mapping[WorkflowState, int]) ->
     return Group(counts, Text(""), summary_table(found), *foot)
 
 
-async def _overlooked(engine: "Engine", names: Iterable[str]) -> dict[str, WorkflowSummary]:
-    """Return those that are there all the same: states are looked at in turn, and one may have changed meanwhile."""
-    first = [each for name in names for each in await engine.list(None, name, 1) if each.name == name]
-    return {each.name: each for each in first}
+async def _followed(engine: "Engine", prefix: str, known: dict[str, WorkflowSummary]) -> dict[str, WorkflowSummary]:
+    """Return what is there, of what is known with it: what is not among the first may be there all the same.
+
+    States are looked at in turn, and one may have changed meanwhile. Where there are too many, those that have ended
+    are the first for which there is no room: they are forgotten.
+    """
+    found = {each.name: each for each in await _look(engine, prefix, _PIPED)}
+    for name in known.keys() - found.keys():
+        if len(found) >= _PIPED and known[name].state in ENDED:
+            del known[name]
+            continue
+        # From just before it, for the database to find it in its index.
+        near = await engine.list(None, name, 1, name[:-1] or None)
+        found |= {each.name: each for each in near if each.name == name}
+    return found
 
 
 async def _lines(engine: "Engine", out: Out, prefix: str, interval: float | None) -> None:
     known: dict[str, WorkflowSummary] = {}
     while not out.is_gone:
         try:
-            found = {each.name: each for each in await _look(engine, prefix, _PIPED)}
-            found |= await _overlooked(engine, known.keys() - found.keys())
+            found = await _followed(engine, prefix, known)
         except StoreUnavailable as error:
             if interval is None:
                 raise
@@ -129,49 +134,3 @@ async def _lines(engine: "Engine", out: Out, prefix: str, interval: float | None
         if interval is None:
             return
         await asyncio.sleep(interval)
-
-
-async def recover(*, reason: Reason = None, seat: Here) -> Exit:
-    """Take up what nobody runs any more, what is due, and what a shutdown has paused; wait until it rests or waits."""
-    screen = Lines(seat.out)
-    async with seat.engine(redirect=screen.output) as engine:
-        engine.observer(screen.event)
-        recovered = await engine.recover(**seat.by(reason))
-        await screen.begin(engine, [await engine.get(name) for name in recovered.started])
-        ended = await Runs(engine, screen, lambda why: seat.by(reason or why)).outlast(recovered.started, _rested)
-        await screen.finish()
-        left = {name: await _left(engine, name) for name in (*recovered.refused, *ended)}
-    states = {name: workflow and workflow.state for name, workflow in left.items()}
-    strange = [workflow for name in recovered.refused if (workflow := left[name]) and workflow.state != "error"]
-    codes = [Exit.FAILED for _ in recovered.refused] + [_CODES.get(states[name] or "", Exit.DONE) for name in ended]
-    code = max(codes, default=Exit.DONE)
-    if seat.out.as_json:
-        lists = {"started": list(recovered.started), "refused": list(recovered.refused)}
-        seat.out.document({**lists, "states": states, "exit": code})
-        return code
-    for name, state in states.items():
-        needs = " (it needs an operator)" if name in recovered.refused else ""
-        seat.out.line(f"{name}: {state or 'can not be read'}{needs}")
-    if strange:
-        modules = [module for workflow in strange for module in unknown_modules(workflow)]
-        seat.out.hint(seat.importing(modules).command("recover"), "steps are not known here; try")
-    if not states:
-        seat.out.line("there is nothing to take up")
-    return code
-
-
-async def _left(engine: "Engine", name: str) -> Workflow | None:
-    """Return a workflow as it is now, None of one that can't be understood, or was deleted meanwhile."""
-    with suppress(WorkflowCorrupt, WorkflowNotFound):
-        return await engine.get(name)
-    return None
-
-
-async def _rested(engine: "Engine", name: str) -> Workflow:
-    while True:
-        try:
-            return await engine.wait(name, engine.settings.poll_interval)
-        except TimeoutError:
-            workflow = await engine.get(name)
-            if workflow.state is WorkflowState.WAITING:
-                return workflow

@@ -50,10 +50,12 @@ def halting(head: Head, verb: Verb, *, in_line: bool) -> Answer:
 def locked(head: Head, verb: Verb) -> WorkflowLocked:
     """Return the refusal that tells where a workflow runs."""
     alive = "" if head.state in ACTIVE else ", but its last step is still alive"
-    where = f"is {head.state}{alive} in {head.owner}: {verb} is allowed in {_others(head, verb)}"
-    if head.owner is None:
-        where = f"is {head.state}, and about to run elsewhere"
-    return WorkflowLocked(head.name, f"{head.name!r} {where}; wait for it, or pause or stop it first")
+    where = f"is {head.state}{alive} in {head.owner}" if head.owner is not None else "runs elsewhere, or is about to"
+    todo = "wait for it, or pause or stop it first"
+    what = f"{verb} is allowed in {', '.join(allowed_in(verb))}"
+    if head.undoing and verb not in WHILE_UNDOING:
+        what, todo = f"{verb} is not allowed in the middle of a rollback", "wait for it"
+    return WorkflowLocked(head.name, f"{head.name!r} {where}: {what}; {todo}")
 
 
 def _halfway(head: Head, verb: Verb) -> InvalidState:
@@ -66,14 +68,10 @@ def _halfway(head: Head, verb: Verb) -> InvalidState:
 def refusal(head: Head, verb: Verb, answer: Answer) -> InvalidState:
     """Return the refusal that names the state, the verb and the states that allow it."""
     where = f"{head.name!r} is in state {head.state}"
-    states = _others(head, verb)
+    states = ", ".join(state for state in allowed_in(verb) if state is not head.state)
     if answer is Answer.ERROR_STATE:
         return ErrorState(head.name, f"{where}: {verb} is allowed in {states}; {_way_on(head)}")
     return InvalidState(head.name, f"{where}: {verb} is allowed in {states}")
-
-
-def _others(head: Head, verb: Verb) -> str:
-    return ", ".join(state for state in allowed_in(verb) if state is not head.state)
 
 
 def _way_on(head: Head) -> str:

@@ -1,6 +1,7 @@
 """What a run raises, from where it came to rest."""
 
 import asyncio
+import re
 from typing import NamedTuple
 
 from awfe.domain.moves import Head
@@ -16,18 +17,18 @@ _HALTED: dict[WorkflowState, type[WorkflowHalted]] = {
 }
 
 
-_OVERTIME = "took longer than its timeout of "
-_UNHEARD = "no signal "
+# What these two say, so that a record tells them from a time-out of the step's own.
+_OF_TIME = re.compile(r"took longer than its timeout of \S+ s|no signal (['\"]).*\1 came within \S+ s")
 
 
 def overtime(seconds: float | None) -> TimeoutError:
     """Return the error of an attempt that took longer than its step may."""
-    return TimeoutError(f"{_OVERTIME}{seconds:g} s")
+    return TimeoutError(f"took longer than its timeout of {seconds:g} s")
 
 
 def unheard(wait: Wait) -> TimeoutError:
     """Return the error of a step whose signal did not come in time."""
-    return TimeoutError(f"{_UNHEARD}{wait.signal!r} came within {wait.timeout:g} s")
+    return TimeoutError(f"no signal {wait.signal!r} came within {wait.timeout:g} s")
 
 
 class Fault(NamedTuple):
@@ -73,7 +74,7 @@ def halted(name: str, state: WorkflowState, fault: Fault | None = None) -> Workf
 
 
 def _is_of_time(error: ErrorInfo) -> bool:
-    return error.type == TimeoutError.__name__ and error.message.startswith((_OVERTIME, _UNHEARD))
+    return error.type == TimeoutError.__name__ and _OF_TIME.fullmatch(error.message) is not None
 
 
 def _failed(name: str, position: int, step: str, what: str, fault: Fault, *, undoing: bool) -> StepError:

@@ -219,7 +219,7 @@ class _Item:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            msg = f"took longer than its timeout of {policies.timeout:g} s"
+            msg = f"took longer than the item's timeout of {policies.timeout:g} s"
             raise TimeoutError(msg) from error
         finally:
             self._lines.end()
