@@ -99,7 +99,7 @@ async def test_a_workflow_that_runs_is_locked(engine: Engine, world: World) -> N
     run = await hold(engine, world)
     with pytest.raises(
         WorkflowLocked,
-        match=r"'w' is running in .*: replace_steps is allowed in .*; wait for it",
+        match=r"'w' is running in .*: replace_steps is allowed in .*; wait for it, or pause or stop it first",
     ):
         await engine.replace_steps("w", [Note("one"), Hold("w"), Note("other")])
     world.gates["w"].set()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from awfe import (
+    Context,
     Engine,
     InvalidInput,
     Retry,
@@ -139,6 +140,20 @@ async def test_polling_is_one_attempt_whose_changes_are_kept(engine: Engine, wor
     assert world.keys[:3] == ["1 None", "1 due", "1 due"]
     assert (workflow.steps[0].attempt, workflow.steps[0].state) == (1, "completed")
     assert workflow.steps[0].changes.set == {"looked": 3}
+
+
+async def test_the_timeout_and_the_hooks_are_of_each_look(engine: Engine, world: World) -> None:
+    """All looks of the attempt together take longer than its step may."""
+    hooked: list[int] = []
+
+    @engine.before_step
+    async def before(ctx: Context) -> None:
+        hooked.append(ctx.step.attempt)
+
+    await engine.create_workflow("w", {}, [Poll("look", 3, 1.5).using(timeout=2.5)])
+    await engine.run("w")
+    assert world.calls == ["look"] * 3
+    assert hooked == [1, 1, 1]
 
 
 async def test_a_signal_lets_a_step_look_at_once(engine: Engine, world: World) -> None:

@@ -139,7 +139,8 @@ def test_a_workflow_that_runs_says_where() -> None:
     """And what to do about it."""
     told = "'deploy' is running in host:1: reset is allowed in stopped, error; wait for it, or pause or stop it first"
     assert str(verbs.locked(running(), Verb.RESET)) == told
-    assert "'deploy' runs elsewhere, or is about to: reset is allowed" in str(verbs.locked(head(), Verb.RESET))
+    about = str(verbs.locked(head(), Verb.RESET))
+    assert about.startswith("'deploy' runs elsewhere, or is about to: reset is allowed in stopped, error; wait for it")
     told = "'deploy' is rolling_back in host:1: run is not allowed in the middle of a rollback; wait for it"
     assert str(verbs.locked(rolling_back(), Verb.RUN)) == told
 

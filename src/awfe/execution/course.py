@@ -23,7 +23,6 @@ class Course(Protocol):
 
     steps: Sequence[BaseStep]
     rev: int
-    verb: Verb
     undo: bool
 
     def take(self, steps: Sequence[BaseStep], rev: int) -> None:
@@ -39,7 +38,6 @@ class Course(Protocol):
 class Forward:
     """On through the steps; `woken`: only where the workflow still waits, and may go on."""
 
-    verb = Verb.RUN
     undo = False
 
     def __init__(self, steps: Sequence[BaseStep], rev: int, *, woken: bool = False, recovered: bool = False) -> None:
@@ -87,7 +85,6 @@ class Back:
     `skip` passes over the undo at which a rollback was halted or has failed.
     """
 
-    verb = Verb.ROLLBACK
     undo = True
 
     def __init__(

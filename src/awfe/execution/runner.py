@@ -16,7 +16,7 @@ from awfe.domain.encoded import Encoded
 from awfe.domain.log import Progress
 from awfe.domain.moves import By, Head, Move
 from awfe.domain.outcomes import Outcome
-from awfe.domain.states import ACTIVE, StepState
+from awfe.domain.states import ACTIVE, StepState, Verb
 from awfe.domain.step import Policies, TransactionalStep, called, policies_of
 from awfe.domain.waits import Woken
 from awfe.errors import LockLost, StoreUnavailable, WorkflowCorrupt, WorkflowNotFound
@@ -99,7 +99,7 @@ class Run(Asked):
         try:
             held = await self.crew.locks.take(self.head.id)
             if held is None:
-                return verbs.locked(self.head, self.course.verb)
+                return verbs.locked(self.head, Verb.ROLLBACK if self.course.undo else Verb.RUN)
             self._tenure = Tenure(self.crew, self.name, held, self._claimed_head, self._fenced)
             try:
                 return await self._locked()
